@@ -1,0 +1,111 @@
+//! Frames: numbered envelopes around requests, answers and events.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Problem, Request, Response};
+
+/// A client's frame.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientFrame {
+    /// Counts the client's frames on this connection, from 1.
+    pub seq: u64,
+    /// What it asks.
+    pub request: Request,
+}
+
+/// A hub's frame.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(try_from = "RawServerFrame", into = "RawServerFrame")]
+pub enum ServerFrame {
+    /// The answer to a request.
+    Answer {
+        /// Counts the hub's frames on this connection, from 1.
+        seq: u64,
+        /// The `seq` of the client's frame.
+        re: u64,
+        /// `ok` or `problem` in JSON. Boxed: most frames are small.
+        result: Result<Box<Response>, Box<Problem>>,
+    },
+    /// A push.
+    Push {
+        /// Counts the hub's frames on this connection, from 1.
+        seq: u64,
+        /// What happened.
+        event: Event,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawServerFrame {
+    seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    re: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ok: Option<Box<Response>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<Box<Problem>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    event: Option<Event>,
+}
+
+impl From<ServerFrame> for RawServerFrame {
+    fn from(frame: ServerFrame) -> Self {
+        match frame {
+            ServerFrame::Answer { seq, re, result } => {
+                let (ok, problem) = match result {
+                    Ok(response) => (Some(response), None),
+                    Err(problem) => (None, Some(problem)),
+                };
+                Self { seq, re: Some(re), ok, problem, event: None }
+            }
+            ServerFrame::Push { seq, event } => Self { seq, re: None, ok: None, problem: None, event: Some(event) },
+        }
+    }
+}
+
+impl TryFrom<RawServerFrame> for ServerFrame {
+    type Error = &'static str;
+
+    fn try_from(raw: RawServerFrame) -> Result<Self, Self::Error> {
+        let seq = raw.seq;
+        match (raw.re, raw.ok, raw.problem, raw.event) {
+            (Some(re), Some(ok), None, None) => Ok(Self::Answer { seq, re, result: Ok(ok) }),
+            (Some(re), None, Some(problem), None) => Ok(Self::Answer { seq, re, result: Err(problem) }),
+            (None, None, None, Some(event)) => Ok(Self::Push { seq, event }),
+            _ => Err("a frame has `re` with one of `ok` and `problem`, or `event`"),
+        }
+    }
+}
+
+impl ClientFrame {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the text is not JSON of this shape; the error says where.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Writes the frame as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("frames have string keys and finite numbers")
+    }
+}
+
+impl ServerFrame {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the text is not JSON of this shape; the error says where.
+    pub fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Writes the frame as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("frames have string keys and finite numbers")
+    }
+}

@@ -1,0 +1,53 @@
+use super::*;
+use crate::id::{SessionId, SessionKey, Token};
+
+#[test]
+fn frames_survive_a_round_trip() {
+    let text = r#"{"seq":3,"request":{"acquire":{"request":"r1","names":["a","b"],"wait_ms":250,"class":"reclaim"}}}"#;
+    let frame = ClientFrame::from_json(text).expect("a frame");
+    assert_eq!(ClientFrame::from_json(&frame.to_json()).expect("a frame"), frame);
+
+    let grant = Grant { token: Token::new(17), names: vec!["a".into()], mode: Mode::Exclusive, lease_ms: 10_000 };
+    let answer = ServerFrame::Answer { seq: 1, re: 3, result: Ok(Box::new(Response::Granted(grant))) };
+    let text = answer.to_json();
+    assert_eq!(
+        text,
+        r#"{"seq":1,"re":3,"ok":{"granted":{"token":17,"names":["a"],"mode":"exclusive","lease_ms":10000}}}"#
+    );
+    assert_eq!(ServerFrame::from_json(&text).expect("a frame"), answer);
+}
+
+#[test]
+fn a_frame_with_both_answer_and_event_is_refused() {
+    let text = r#"{"seq":1,"re":1,"ok":{"ended":{}},"event":{"draining":{}}}"#;
+    assert!(ServerFrame::from_json(text).is_err());
+    assert!(ServerFrame::from_json(r#"{"seq":1}"#).is_err());
+}
+
+#[test]
+fn unknown_fields_and_requests_are_refused() {
+    assert!(ClientFrame::from_json(r#"{"seq":1,"request":{"acquire":{"names":["a"],"wait":1}}}"#).is_err());
+    assert!(ClientFrame::from_json(r#"{"seq":1,"request":{"conquer":{}}}"#).is_err());
+}
+
+#[test]
+fn a_session_key_is_exact_and_hides_its_secret() {
+    let key = SessionKey { id: SessionId::new(17), secret: 0xab };
+    assert_eq!(key.to_string(), "17-000000000000000000000000000000ab");
+    assert_eq!(key.to_string().parse::<SessionKey>().expect("a key"), key);
+    assert!(!format!("{key:?}").contains("ab"));
+    for bad in ["", "17", "17-ab", "+7-000000000000000000000000000000ab", "x-000000000000000000000000000000ab"] {
+        assert!(bad.parse::<SessionKey>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn codes_are_distinct_and_have_client_or_server_statuses() {
+    let mut seen = std::collections::BTreeSet::new();
+    for code in Code::ALL {
+        assert!(seen.insert(code.as_str()), "{code} twice");
+        assert!((400..=503).contains(&code.status()), "{code}");
+        let json = serde_json::to_string(code).expect("json");
+        assert_eq!(json, format!("\"{code}\""));
+    }
+}
