@@ -1,1 +1,3 @@
-//! Under construction.
+//! Proof of Raceproof: an independent checker of histories, and a deterministic simulator that produces them.
+
+pub mod checker;
