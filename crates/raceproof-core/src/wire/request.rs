@@ -113,6 +113,10 @@ pub struct Resume {
     /// lost of the class `reclaim` is installed again where that is safe (L13).
     #[serde(default)]
     pub held: Vec<Held>,
+    /// Every request that the client has sent and seen no answer to. It sends them again after this one; until then
+    /// the hub keeps their waits, and the grants that they were answered with.
+    #[serde(default)]
+    pub pending: Vec<RequestId>,
 }
 
 /// A grant as its holder reports it when it resumes.
