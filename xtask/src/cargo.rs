@@ -1,0 +1,184 @@
+//! Cargo's command lines, and running them: output passes through as it is, and the tests in it are counted.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::process::{Command, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::Run;
+
+/// One call of cargo.
+pub(crate) struct Cargo {
+    command: Command,
+}
+
+impl Cargo {
+    /// `cargo ARGS…` in the workspace's root, by the cargo that runs this program.
+    pub(crate) fn new<'a>(args: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(args).current_dir(Run::root());
+        Self { command }
+    }
+
+    /// The simulator, with flags of its own.
+    pub(crate) fn simulator(args: &[String]) -> Self {
+        Self::new(["run", "--release", "--package", "raceproof-sim", "--"]).args(args)
+    }
+
+    /// A bench, with flags of its own.
+    pub(crate) fn bench(args: &[String]) -> Self {
+        Self::new(["run", "--release", "--manifest-path", "bench/Cargo.toml", "--"]).args(args)
+    }
+
+    /// The core, without an operating system under it.
+    pub(crate) fn wasm_core() -> Self {
+        Self::new(["build", "--package", "raceproof-core", "--target", crate::components::WASM_TARGET])
+    }
+
+    /// Adds arguments.
+    pub(crate) fn args<S: AsRef<std::ffi::OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// Sets a variable of cargo's environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it and fails if it fails.
+    pub(crate) fn run(mut self, run: &Run) -> Result<()> {
+        run.step(&self.line());
+        let status = run.wait(self.command.spawn().context("cargo could not be started")?)?;
+        if !status.success() {
+            bail!("`{}` failed ({status})", self.line());
+        }
+        Ok(())
+    }
+
+    /// Runs tests, and says how many there were. Failed tests are in the count, not in the error.
+    pub(crate) fn run_tests(mut self, run: &Run) -> Result<Count> {
+        run.step(&self.line());
+        if io::stdout().is_terminal() {
+            self.command.env("CARGO_TERM_COLOR", "always");
+        }
+        let mut child =
+            self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cargo could not be started")?;
+        let stdout = child.stdout.take().map(|from| thread::spawn(move || tee(from, io::stdout())));
+        let stderr = child.stderr.take().map(|from| thread::spawn(move || tee(from, io::stderr())));
+        let status = run.wait(child)?;
+        let mut count = Count::default();
+        for reader in [stdout, stderr].into_iter().flatten() {
+            count.add(reader.join().unwrap_or_default());
+        }
+        if !status.success() && count.failed == 0 {
+            bail!("`{}` failed ({status})", self.line());
+        }
+        Ok(count)
+    }
+
+    fn line(&self) -> String {
+        let args = self.command.get_args().map(|arg| arg.to_string_lossy());
+        format!("cargo {}", args.collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// How many tests ran, by their outcome.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+}
+
+impl Count {
+    /// Adds another run's tests.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Reads the closing line of a test harness: libtest's `test result:` or nextest's `Summary`.
+    fn from_line(line: &str) -> Option<Self> {
+        let plain = without_colour(line);
+        let text = plain.trim_start();
+        if !text.starts_with("test result:") && !text.starts_with("Summary [") {
+            return None;
+        }
+        let mut count = Self::default();
+        let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || ",;:()".contains(c)).collect();
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        for pair in words.windows(2) {
+            let &[number, what] = pair else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => count.passed += number,
+                "failed" => count.failed += number,
+                // nextest's "1 timed out" and "1 exec failed".
+                "timed" | "exec" => count.failed += number,
+                "ignored" | "skipped" => count.skipped += number,
+                _ => {}
+            }
+        }
+        Some(count)
+    }
+}
+
+/// Copies what a child says, line by line, and counts the tests in it.
+fn tee(from: impl Read, mut to: impl Write) -> Count {
+    let mut count = Count::default();
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        // A reader of ours that went away must not stop the tests.
+        let _closed = to.write_all(&line).and_then(|()| to.flush());
+        if let Some(counted) = Count::from_line(&String::from_utf8_lossy(&line)) {
+            count.add(counted);
+        }
+        line.clear();
+    }
+    count
+}
+
+/// The text without terminal escapes (`ESC [ … letter`).
+fn without_colour(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            chars.by_ref().find(char::is_ascii_alphabetic);
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_the_closing_lines_of_both_runners() {
+        let libtest =
+            "test result: FAILED. 5 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.1s";
+        assert_eq!(Count::from_line(libtest), Some(Count { passed: 5, failed: 1, skipped: 2 }));
+        let nextest = "     Summary [   0.005s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 4 skipped";
+        assert_eq!(Count::from_line(nextest), Some(Count { passed: 9, failed: 3, skipped: 4 }));
+        let coloured = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.005s] \u{1b}[1m3\u{1b}[0m tests run: \u{1b}[1m3\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m0\u{1b}[0m skipped";
+        assert_eq!(Count::from_line(coloured), Some(Count { passed: 3, failed: 0, skipped: 0 }));
+        assert_eq!(Count::from_line("test l1_one_holder ... ok"), None);
+    }
+
+    #[test]
+    fn copies_output_as_it_is_and_sums_it() {
+        let said = b"running 1 test\ntest result: ok. 1 passed; 0 failed; 0 ignored\n\xff\ntest result: ok. 2 passed; 0 failed; 0 ignored";
+        let mut copied = Vec::new();
+        assert_eq!(tee(&said[..], &mut copied), Count { passed: 3, failed: 0, skipped: 0 });
+        assert_eq!(copied, said);
+    }
+}

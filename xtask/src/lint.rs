@@ -1,0 +1,27 @@
+//! Formatting, clippy, docs and dependencies.
+
+use anyhow::Result;
+
+use crate::cargo::Cargo;
+use crate::components::program_exists;
+use crate::run::Run;
+
+/// Runs every check that needs no test.
+pub(crate) fn lint(run: &Run) -> Result<()> {
+    Cargo::new(["fmt", "--all", "--check"]).run(run)?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"];
+    Cargo::new(clippy).run(run)?;
+    // What a user of the library gets without asking, and the least that can be asked for.
+    for features in [&["--no-default-features"][..], &[]] {
+        Cargo::new(["clippy", "--package", "raceproof"]).args(features).args(["--", "--deny", "warnings"]).run(run)?;
+    }
+    Cargo::new(["doc", "--workspace", "--all-features", "--no-deps"])
+        .env("RUSTDOCFLAGS", "--deny warnings")
+        .run(run)?;
+    if program_exists("cargo-deny") {
+        Cargo::new(["deny", "--all-features", "check", "bans", "licenses", "sources"]).run(run)?;
+    } else {
+        run.step("cargo-deny is not installed: licences, bans and sources (deny.toml) were not checked");
+    }
+    Ok(())
+}
