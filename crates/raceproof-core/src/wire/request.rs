@@ -77,6 +77,7 @@ pub enum Request {
 /// Opens a session.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Open {
     /// Who this is, for people: `host:pid` by custom. At most 256 bytes.
     pub name: Arc<str>,
@@ -95,6 +96,7 @@ const fn ttl_ms_default() -> u64 {
 /// What the end of a session's connection means (L11).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum OnDisconnect {
     /// Nothing, until the lease ends: a holder that was cut off still believes.
     #[default]
@@ -147,6 +149,7 @@ pub struct Held {
 /// How a lock is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Mode {
     /// By one.
     #[default]
@@ -158,6 +161,7 @@ pub enum Mode {
 /// What a grant costs and what a crash of the hub may do to it (L13). Both are safe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Class {
     /// On disk before the holder hears of it.
     #[default]

@@ -77,6 +77,7 @@ pub enum Response {
 
 /// What a lock gives, owned by a session.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Grant {
     /// The fencing token: one for all the names.
     pub token: Token,
@@ -90,6 +91,7 @@ pub struct Grant {
 
 /// A holder of a lock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Holder {
     /// Its session.
     pub session: SessionId,
@@ -112,6 +114,7 @@ pub struct Holder {
 
 /// A request that waits for a lock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Waiter {
     /// Its session.
     pub session: SessionId,
@@ -133,6 +136,7 @@ pub struct Waiter {
 
 /// A lock that is held, waited for, or closed for a while.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Lock {
     /// Its name.
     pub name: Arc<str>,
@@ -152,6 +156,7 @@ pub struct Lock {
 
 /// Why a request waits, lock by lock.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Waiting {
     /// The request.
     pub request: RequestId,
@@ -166,6 +171,7 @@ pub struct Waiting {
 
 /// A page of locks.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LockPage {
     /// The locks, in name order.
     pub locks: Vec<Lock>,
@@ -176,6 +182,7 @@ pub struct LockPage {
 
 /// A session, as anyone may see it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionInfo {
     /// Its public id.
     pub session: SessionId,
@@ -195,6 +202,7 @@ pub struct SessionInfo {
 
 /// A page of sessions.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SessionPage {
     /// The sessions, in order of opening.
     pub sessions: Vec<SessionInfo>,
@@ -205,6 +213,7 @@ pub struct SessionPage {
 
 /// Who leads.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Leader {
     /// The election.
     pub election: Arc<str>,
@@ -222,6 +231,7 @@ pub struct Leader {
 
 /// An election.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Election {
     /// Its name.
     pub election: Arc<str>,
@@ -233,6 +243,7 @@ pub struct Election {
 
 /// One step of a cycle of waiters (L6): this one waits for a lock that the next one has, or is to have before it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CycleMember {
     /// The session that waits.
     pub session: SessionId,
