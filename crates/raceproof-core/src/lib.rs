@@ -1,5 +1,20 @@
-//! The decisions of Raceproof, without I/O.
+//! The decisions of Raceproof, without I/O: no clock, no thread, no socket, no file, no randomness of its own.
+//!
+//! A machine takes the time with every input, changes its state and queues outputs. Its caller drains them after each
+//! input, then waits until the machine's next deadline. The same machines run behind Tokio, in a server, in a browser
+//! tab and in a simulator.
+//!
+//! - [`hub`]: sessions, locks, elections, and what must be on disk before anyone hears of it.
+//! - [`lock`]: the table of holders and queues that the hub rests on.
+//! - [`session`]: leases, and the memory of answers.
+//! - [`guard`]: when a command that runs under a lock is stopped.
+//! - [`wire`]: the messages between a client and a hub.
+//! - [`id`], [`time`]: numbers that must not be mixed up.
+
 pub mod guard;
+pub mod hub;
 pub mod id;
+pub mod lock;
+pub mod session;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,547 @@
+//! Locks: from asking to having given back (L1, L3, L4, L6, L10, L12).
+
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustc_hash::FxHasher;
+
+use super::sessions::millis;
+use super::{Caller, ConnKind, Hub, Mutation, Op, PastGrant, Reply, Timer, session_unknown};
+use crate::id::{Lsn, RequestId, SessionId, Token};
+use crate::lock::{Blocked, Claim, Grant, Key, Space, Terms, Ticket, Wait, WaitId};
+use crate::session::Asked;
+use crate::time::Time;
+use crate::wire::{
+    Acquire, Class, Code, CycleMember, Event, LostReason, Mode, Problem, Release, Response, WAIT_MS_FOREVER,
+};
+
+/// A request for locks or for the lead, checked.
+pub(super) struct Want {
+    pub(super) keys: Vec<Key>,
+    pub(super) claim: Claim,
+    pub(super) terms: Terms,
+    pub(super) rank: u16,
+    pub(super) wait_ms: u64,
+}
+
+impl Want {
+    fn fingerprint(&self) -> u64 {
+        fingerprint(&self.keys, self.claim)
+    }
+}
+
+/// Tells apart requests for different things under one id.
+fn fingerprint(keys: &[Key], claim: Claim) -> u64 {
+    let mut hasher = FxHasher::default();
+    (keys, claim).hash(&mut hasher);
+    hasher.finish()
+}
+
+impl Hub {
+    pub(super) fn acquire(&mut self, now: Time, caller: &Caller, acquire: Acquire) -> Result<Reply, Problem> {
+        let session = self.speaker(caller)?;
+        let want = self.checked(acquire)?;
+        self.ask(now, caller, session, want)
+    }
+
+    fn checked(&self, acquire: Acquire) -> Result<Want, Problem> {
+        let max = self.config.names_max;
+        if acquire.names.is_empty() || acquire.names.len() > max {
+            let detail = format!("a request takes 1 to {max} names; this one has {}", acquire.names.len());
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+        let mut seen = BTreeSet::new();
+        for name in &acquire.names {
+            self.check_name(name)?;
+            if !seen.insert(name) {
+                return Err(Problem::new(Code::BadRequest, format!("{name:?} is named twice")));
+            }
+        }
+        for text in [acquire.request.as_ref().map(RequestId::as_str), acquire.owner.as_deref()].into_iter().flatten() {
+            self.check_short(text)?;
+        }
+        if acquire.lock_delay_ms > self.config.lock_delay_ms_max {
+            let max = self.config.lock_delay_ms_max;
+            let detail = format!("a lock-delay lasts at most {max} ms; {} was asked for", acquire.lock_delay_ms);
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+        let claim = claim_of(acquire.mode, acquire.permits, acquire.take)?;
+        let terms = Terms {
+            class: acquire.class,
+            lock_delay_ms: acquire.lock_delay_ms,
+            request: acquire.request,
+            value: Arc::from(""),
+            owner: acquire.owner,
+            flows: true,
+        };
+        let keys = acquire.names.into_iter().map(Key::lock).collect();
+        Ok(Want { keys, claim, terms, rank: u16::from(acquire.priority), wait_ms: acquire.wait_ms })
+    }
+
+    pub(super) fn check_name(&self, name: &str) -> Result<(), Problem> {
+        let max = self.config.name_bytes_max;
+        if name.is_empty() || name.len() > max {
+            let detail = format!("a name has 1 to {max} bytes; this one has {}", name.len());
+            return Err(Problem::new(Code::NameInvalid, detail));
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_short(&self, text: &str) -> Result<(), Problem> {
+        let max = self.config.request_bytes_max;
+        if text.is_empty() || text.len() > max {
+            let detail = format!("a request id or an owner has 1 to {max} bytes; this one has {}", text.len());
+            return Err(Problem::new(Code::BadRequest, detail));
+        }
+        Ok(())
+    }
+
+    /// Grants, queues or refuses; a request that was asked before is answered as before (L12).
+    pub(super) fn ask(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
+        let request = want.terms.request.clone().filter(|_| !self.config.has(Mutation::RetryIsForgotten));
+        if let Some(request) = &request
+            && let Some(reply) = self.answer_again(caller, session, request, want.fingerprint())?
+        {
+            return Ok(reply);
+        }
+        let fingerprint = want.fingerprint();
+        let reply = self.ask_first(now, caller, session, want);
+        if let (Err(problem), Some(request)) = (&reply, &request)
+            && matches!(problem.code, Code::LockHeld | Code::Deadlock)
+        {
+            self.note_refused(session, request, fingerprint, problem.clone());
+        }
+        reply
+    }
+
+    fn note_refused(&mut self, session: SessionId, request: &RequestId, fingerprint: u64, problem: Problem) {
+        if let Some(session) = self.sessions.get_mut(&session) {
+            let refused = Asked::Refused(fingerprint, Box::new(problem));
+            session.note_answered(request, refused, self.config.answers_remembered_max);
+        }
+    }
+
+    fn answer_again(
+        &mut self,
+        caller: &Caller,
+        session: SessionId,
+        request: &RequestId,
+        fingerprint_here: u64,
+    ) -> Result<Option<Reply>, Problem> {
+        let Some(asked) = self.sessions.get(&session).and_then(|session| session.asked(request)) else {
+            return Ok(None);
+        };
+        let (fingerprint_before, reply) = match asked {
+            Asked::Waiting(id) => {
+                let wait = self.table.wait(*id);
+                (wait.map(|wait| fingerprint(&wait.keys, wait.claim)), Ok((Some(*id), Reply::Later)))
+            }
+            Asked::Granted(token) => {
+                let grant = self.table.grant(*token);
+                let reply = grant.map(|grant| Reply::After(grant.visible_from, self.granted(grant)));
+                (grant.map(|grant| fingerprint(&grant.keys, grant.claim)), Ok((None, reply.unwrap_or(Reply::Later))))
+            }
+            Asked::Past(past) => (Some(fingerprint(&past.keys, past.claim)), self.past_answer(session, past)),
+            Asked::Refused(fingerprint, problem) => (Some(*fingerprint), Err((**problem).clone())),
+        };
+        if fingerprint_before.is_some_and(|before| before != 0 && before != fingerprint_here) {
+            let detail = format!("request id {request} was used before, for something else; use a fresh one");
+            return Err(Problem::new(Code::RequestReused, detail));
+        }
+        let (wait, reply) = reply?;
+        if let Some(wait) = wait {
+            self.expect_answer(caller, session, wait);
+        }
+        Ok(Some(reply))
+    }
+
+    /// What the request of a grant that is over was answered with.
+    fn past_answer(&self, session: SessionId, past: &PastGrant) -> Result<(Option<WaitId>, Reply), Problem> {
+        if past.reason == LostReason::Unclaimed {
+            let detail = "the grant was ready while no connection was there to take it, and passed on; ask again";
+            return Err(Problem::new(Code::Unclaimed, detail));
+        }
+        let lease = self.sessions.get(&session).map_or(0, |session| millis(session.ttl));
+        let names = past.keys.iter().map(|key| key.name.clone()).collect();
+        let grant = crate::wire::Grant { token: past.token, names, mode: past.claim.mode(), lease_ms: lease };
+        Ok((None, Reply::After(self.promised, Response::Granted(grant))))
+    }
+
+    fn ask_first(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
+        self.admit(session, &want)?;
+        let gated = self.recovery.is_some() && !self.config.has(Mutation::GateSkipped);
+        if !gated && self.table.is_free(now, &want.keys, want.claim, want.rank) {
+            let token = self.grant(now, session, want.keys, want.claim, want.terms);
+            let Some(grant) = self.table.grant(token) else { return Err(session_unknown(session)) };
+            let (lsn, response) = (grant.visible_from, self.granted(grant));
+            if lsn > self.flushed
+                && let Some(conn) = self.conns.get_mut(&caller.conn).filter(|conn| conn.kind == ConnKind::Request)
+            {
+                conn.undelivered = Some(token);
+            }
+            return Ok(Reply::After(lsn, response));
+        }
+        if want.wait_ms == 0 {
+            return Err(self.refusal(now, &want, gated));
+        }
+        self.admit_wait(session, &want)?;
+        self.queue(now, caller, session, want)
+    }
+
+    fn admit(&self, session: SessionId, want: &Want) -> Result<(), Problem> {
+        if let Some(key) = self.table.mismatch(&want.keys, want.claim) {
+            let detail = match self.table.permits_of(&key) {
+                Some(permits) => format!("{:?} is in use as a semaphore of {permits} permits", key.name),
+                None => format!("{:?} is in use as a plain lock, not as a semaphore", key.name),
+            };
+            return Err(Problem::new(Code::PermitsMismatch, detail));
+        }
+        let held = self.sessions.get(&session).map_or(0, |session| session.grants.len());
+        if held >= self.config.grants_per_session_max {
+            let detail = format!("session {session} holds {held} grants, and may hold no more; release some");
+            return Err(Problem::new(Code::TooManyGrants, detail));
+        }
+        Ok(())
+    }
+
+    fn admit_wait(&self, session: SessionId, want: &Want) -> Result<(), Problem> {
+        let refuse = |what: String| {
+            let problem = Problem::new(Code::TooManyWaiters, format!("{what}; try again later"));
+            Err(problem.with_retry_after_ms(1_000))
+        };
+        if self.table.waits_count() >= self.config.waiters_max {
+            return refuse(format!("{} requests wait on this hub", self.table.waits_count()));
+        }
+        let own = self.sessions.get(&session).map_or(0, |session| session.waits.len());
+        if own >= self.config.waiters_per_session_max {
+            return refuse(format!("{own} requests of session {session} wait"));
+        }
+        for key in &want.keys {
+            let waiting = self.table.waiters_count(key);
+            if waiting >= self.config.waiters_per_name_max {
+                return refuse(format!("{waiting} requests wait for {:?}", key.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
+        self.wait_last = WaitId(self.wait_last.0 + 1);
+        let id = self.wait_last;
+        let until = (want.wait_ms < WAIT_MS_FOREVER).then(|| now + Duration::from_millis(want.wait_ms));
+        let request = want.terms.request.clone();
+        self.table.enqueue(Wait {
+            ticket: Ticket::new(want.rank, id),
+            session,
+            keys: want.keys,
+            claim: want.claim,
+            terms: want.terms,
+            since: now,
+            until,
+        });
+        if !self.config.has(Mutation::DeadlockIgnored)
+            && let Some(cycle) = self.table.deadlock(id)
+        {
+            self.table.dequeue(id);
+            self.stats.deadlocks_total += 1;
+            return Err(self.deadlock(&cycle));
+        }
+        if let Some(until) = until {
+            self.timers.arm(until, Timer::Wait(id));
+        }
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.waits.insert(id);
+            if let Some(request) = &request {
+                session.note(request, Asked::Waiting(id));
+            }
+        }
+        self.expect_answer(caller, session, id);
+        Ok(Reply::Later)
+    }
+
+    fn expect_answer(&mut self, caller: &Caller, session: SessionId, wait: WaitId) {
+        self.replies.entry(wait).or_default().push((caller.conn, caller.seq));
+        if let Some(conn) = self.conns.get_mut(&caller.conn).filter(|conn| conn.kind == ConnKind::Request) {
+            conn.wait = Some((session, wait));
+        }
+    }
+
+    fn deadlock(&self, cycle: &[Blocked]) -> Problem {
+        let cycle: Vec<_> = cycle
+            .iter()
+            .map(|blocked| CycleMember {
+                session: blocked.flow.session,
+                session_name: self.session_name(blocked.flow.session),
+                owner: blocked.flow.owner.clone(),
+                waits_for: blocked.key.name.clone(),
+            })
+            .collect();
+        let steps: Vec<_> =
+            cycle.iter().map(|step| format!("{} waits for {:?}", step.session_name, step.waits_for)).collect();
+        let detail = format!("waiting would be a deadlock: {}; release what you hold first", steps.join(", "));
+        Problem::new(Code::Deadlock, detail).with_cycle(cycle)
+    }
+
+    fn refusal(&self, now: Time, want: &Want, gated: bool) -> Problem {
+        if gated {
+            let detail = "the hub restarted and waits for holders from before to come back; try again, or wait";
+            return Problem::new(Code::Unavailable, detail).with_retry_after_ms(100);
+        }
+        self.held_problem(now, Code::LockHeld, &want.keys, "wait for it, or try again")
+    }
+
+    /// A refusal that says who holds the first of the names that is in the way.
+    fn held_problem(&self, now: Time, code: Code, keys: &[Key], advice: &str) -> Problem {
+        let holders_of = |key: &Key| self.table.holders(key).map(|grant| self.holder(now, grant)).collect::<Vec<_>>();
+        let held = keys.iter().map(|key| (key, holders_of(key))).find(|(_, holders)| !holders.is_empty());
+        let detail = match &held {
+            Some((key, holders)) => match holders.first() {
+                Some(first) => format!(
+                    "{:?} is held by {} for {} ms (token {}); {advice}",
+                    key.name, first.session_name, first.age_ms, first.token
+                ),
+                None => String::new(),
+            },
+            None => {
+                let name = keys.first().map(|key| key.name.clone()).unwrap_or_default();
+                format!("{name:?} is not to be had yet: others wait for it, or its lock-delay lasts; {advice}")
+            }
+        };
+        Problem::new(code, detail).with_holders(held.map(|(_, holders)| holders).unwrap_or_default())
+    }
+
+    /// Makes a grant, in this input's record.
+    fn grant(&mut self, now: Time, session: SessionId, keys: Vec<Key>, claim: Claim, terms: Terms) -> Token {
+        let lsn = self.lsn_of_this_input();
+        let (token, ceiling) = self.tokens.take(lsn);
+        if let Some(ceiling) = ceiling {
+            self.ops.push(Op::Reserve { ceiling });
+        }
+        let over_socket = self.sessions.get(&session).is_some_and(|session| session.socket);
+        let visible_from =
+            if terms.class == Class::Reclaim && over_socket { self.reclaim_visible_from(token) } else { lsn };
+        let since_unix_ms = self.unix_ms(now);
+        self.ops.push(Op::Granted { token, session, keys: keys.clone(), claim, terms: terms.clone(), since_unix_ms });
+        for key in keys.iter().filter(|key| key.space == Space::Election) {
+            self.elections_changed.insert(key.name.clone());
+        }
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.grants.insert(token);
+            if let Some(request) = &terms.request {
+                session.note(request, Asked::Granted(token));
+            }
+        }
+        self.table.insert(Grant { token, session, keys, claim, terms, since_unix_ms, visible_from });
+        self.stats.grants_total += 1;
+        token
+    }
+
+    /// Serves whoever can be served after what this input did.
+    pub(super) fn serve(&mut self, now: Time) {
+        if self.touched.is_empty() {
+            return;
+        }
+        let keys = std::mem::take(&mut self.touched);
+        if self.recovery.is_some() && !self.config.has(Mutation::GateSkipped) {
+            return;
+        }
+        while let Some(wait) = self.table.serve(now, &keys) {
+            self.hand_over(now, wait);
+        }
+    }
+
+    fn hand_over(&mut self, now: Time, wait: Wait) {
+        let id = wait.ticket.id();
+        if let Some(until) = wait.until {
+            self.timers.disarm(until, Timer::Wait(id));
+        }
+        let replies = self.replies.remove(&id).unwrap_or_default();
+        if let Some(session) = self.sessions.get_mut(&wait.session) {
+            session.waits.remove(&id);
+        }
+        let session = wait.session;
+        let token = self.grant(now, session, wait.keys, wait.claim, wait.terms);
+        let Some(grant) = self.table.grant(token) else { return };
+        let (after, response) = (grant.visible_from, self.granted(grant));
+        if replies.is_empty() {
+            self.leave_unclaimed(now, session, token);
+        }
+        for (conn, seq) in replies {
+            if let Some(asker) = self.conns.get_mut(&conn).filter(|conn| conn.kind == ConnKind::Request) {
+                asker.wait = None;
+                asker.undelivered = (after > self.flushed).then_some(token);
+            }
+            self.answer(conn, seq, after, Ok(response.clone()));
+        }
+    }
+
+    /// Nobody is there to take the grant: it passes on unless its session comes back in time (L4). Safe, because it
+    /// was not sent to anyone.
+    fn leave_unclaimed(&mut self, now: Time, session: SessionId, token: Token) {
+        let claim = self.config.claim;
+        if let Some(session) = self.sessions.get_mut(&session) {
+            let at = now + claim.min(session.ttl / 2);
+            session.unclaimed.insert(token, at);
+            self.timers.arm(at, Timer::Claim(token));
+        }
+    }
+
+    pub(super) fn touch(&mut self, key: Key) {
+        if key.space == Space::Election {
+            self.elections_changed.insert(key.name.clone());
+        }
+        self.touched.push(key);
+    }
+
+    pub(super) fn release(&mut self, caller: &Caller, release: &Release) -> Result<Reply, Problem> {
+        let session = self.speaker(caller)?;
+        let key = Key::lock(release.name.clone());
+        let token = if self.config.has(Mutation::ReleaseByName) {
+            let any = self.table.holders(&key).next().map(|grant| grant.token);
+            any.unwrap_or(release.token)
+        } else {
+            release.token
+        };
+        self.give_back(session, &key, token)?;
+        Ok(Reply::Now(Response::Released {}))
+    }
+
+    /// Ends a grant that its holder gives back. A retry finds it over, and is answered as the first time.
+    pub(super) fn give_back(&mut self, session: SessionId, key: &Key, token: Token) -> Result<(), Problem> {
+        let by_name = self.config.has(Mutation::ReleaseByName);
+        match self.table.grant(token) {
+            Some(grant) if (grant.session == session || by_name) && grant.keys.contains(key) => {
+                self.end_grant(token, LostReason::Released);
+                Ok(())
+            }
+            _ => match self.sessions.get(&session).and_then(|session| session.past(token)) {
+                Some(past) if past.keys.contains(key) && past.reason == LostReason::Released => Ok(()),
+                Some(past) => {
+                    let reason = past.reason.as_str();
+                    let detail = format!("token {token} of {:?} is no longer held: {reason}", key.name);
+                    Err(Problem::new(Code::NotHolder, detail))
+                }
+                None => {
+                    let detail = format!("session {session} does not hold {:?} with token {token}", key.name);
+                    Err(Problem::new(Code::NotHolder, detail))
+                }
+            },
+        }
+    }
+
+    /// Ends a grant of a session that lives on, remembers it, and tells the holder if it was not its doing.
+    pub(super) fn end_grant(&mut self, token: Token, reason: LostReason) {
+        let Some(grant) = self.table.remove(token) else { return };
+        self.ops.push(Op::Released { token, reason });
+        self.stats.releases_total += 1;
+        if reason != LostReason::Released {
+            self.revoked = self.lsn_of_this_input();
+        }
+        for key in &grant.keys {
+            if self.config.has(Mutation::EntryDroppedWhileWaited) {
+                self.table.forget_queue(key);
+            }
+            self.touch(key.clone());
+        }
+        let Some(session) = self.sessions.get_mut(&grant.session) else { return };
+        session.grants.remove(&token);
+        if let Some(at) = session.unclaimed.remove(&token) {
+            self.timers.disarm(at, Timer::Claim(token));
+        }
+        let names = grant.keys.iter().map(|key| key.name.clone()).collect();
+        session.note_past(past(grant, reason), self.config.answers_remembered_max);
+        if let Some(conn) = session.conn.filter(|_| reason != LostReason::Released) {
+            self.push(conn, Lsn::new(0), Event::Lost { token, names, reason });
+        }
+    }
+
+    pub(super) fn cancel(&mut self, caller: &Caller, request: &RequestId) -> Result<Reply, Problem> {
+        let session = self.speaker(caller)?;
+        self.check_short(request.as_str())?;
+        let cancelled = || Problem::new(Code::Cancelled, format!("request {request} was cancelled"));
+        match self.sessions.get(&session).and_then(|session| session.asked(request)).cloned() {
+            Some(Asked::Waiting(_)) if self.config.has(Mutation::CancelledKeepsPlace) => {}
+            Some(Asked::Waiting(wait)) => {
+                for (conn, seq) in self.withdraw(wait) {
+                    self.answer(conn, seq, Lsn::new(0), Err(cancelled()));
+                }
+                self.note_refused(session, request, 0, cancelled());
+            }
+            Some(Asked::Granted(token)) => self.end_grant(token, LostReason::Released),
+            Some(Asked::Past(_) | Asked::Refused(..)) => {}
+            // It may have overtaken what it cancels.
+            None => self.note_refused(session, request, 0, cancelled()),
+        }
+        Ok(Reply::Now(Response::Cancelled {}))
+    }
+
+    pub(super) fn steal(&mut self, name: &Arc<str>) -> Result<Reply, Problem> {
+        self.check_name(name)?;
+        let tokens: Vec<_> = self.table.holders(&Key::lock(name.clone())).map(|grant| grant.token).collect();
+        for token in &tokens {
+            self.end_grant(*token, LostReason::Stolen);
+        }
+        // An operator acts on it, so it must not come back after a crash.
+        Ok(Reply::After(
+            if tokens.is_empty() { self.promised } else { self.lsn_of_this_input() },
+            Response::Stolen { tokens },
+        ))
+    }
+
+    pub(super) fn wait_due(&mut self, now: Time, id: WaitId) {
+        let Some(wait) = self.table.wait(id) else { return };
+        let (session, request) = (wait.session, wait.terms.request.clone());
+        let print = fingerprint(&wait.keys, wait.claim);
+        let keys = wait.keys.clone();
+        let problem = self.held_problem(now, Code::WaitTimedOut, &keys, "the wait timed out");
+        for (conn, seq) in self.withdraw(id) {
+            self.answer(conn, seq, Lsn::new(0), Err(problem.clone()));
+        }
+        if let Some(request) = request {
+            self.note_refused(session, &request, print, problem);
+        }
+    }
+
+    pub(super) fn delay_due(&mut self, now: Time, at: Time, key: Key) {
+        // The name's delay may have been extended, which armed a later timer.
+        if self.table.closed_until(&key) == Some(at) {
+            self.table.open(now, &key);
+            self.ops.push(Op::Opens { key: key.clone() });
+            self.touch(key);
+        }
+    }
+
+    pub(super) fn session_name(&self, session: SessionId) -> Arc<str> {
+        self.sessions.get(&session).map(|session| session.name.clone()).unwrap_or_default()
+    }
+
+    /// A grant as its holder is told of it.
+    pub(super) fn granted(&self, grant: &Grant) -> Response {
+        if let Some(key) = grant.keys.first().filter(|key| key.space == Space::Election) {
+            return Response::Elected(self.leader(&key.name, grant));
+        }
+        let lease_ms = self.sessions.get(&grant.session).map_or(0, |session| millis(session.ttl));
+        let names = grant.keys.iter().map(|key| key.name.clone()).collect();
+        Response::Granted(crate::wire::Grant { token: grant.token, names, mode: grant.claim.mode(), lease_ms })
+    }
+}
+
+pub(super) fn past(grant: Grant, reason: LostReason) -> PastGrant {
+    PastGrant { token: grant.token, keys: grant.keys, claim: grant.claim, request: grant.terms.request, reason }
+}
+
+pub(super) fn claim_of(mode: Mode, permits: Option<u32>, take: u32) -> Result<Claim, Problem> {
+    let refuse = |detail: String| Err(Problem::new(Code::BadRequest, detail));
+    match (mode, permits) {
+        (Mode::Shared, Some(_)) => refuse("a semaphore has no shared mode; leave out `mode` or `permits`".into()),
+        (_, Some(of)) if take == 0 || take > of => {
+            refuse(format!("a semaphore of {of} permits gives 1 to {of} at a time; {take} were asked for"))
+        }
+        (_, None) if take != 1 => refuse("`take` goes with `permits`".into()),
+        (Mode::Exclusive, Some(of)) => Ok(Claim::Permits { of, take }),
+        (Mode::Exclusive, None) => Ok(Claim::Exclusive),
+        (Mode::Shared, None) => Ok(Claim::Shared),
+    }
+}

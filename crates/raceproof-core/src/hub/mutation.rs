@@ -1,0 +1,53 @@
+//! Known bugs that can be put back, one at a time, to prove that the simulator notices each.
+
+/// A bug of the hub. Only a build with the feature `mutations` can put one back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[cfg_attr(not(feature = "mutations"), expect(unreachable_pub, reason = "public only with the feature"))]
+pub enum Mutation {
+    /// Answers before the record is on disk.
+    GrantBeforeFlush,
+    /// Starts counting tokens from one at each start.
+    TokenRestarts,
+    /// Releases whatever the session holds of that name, without looking at the token.
+    ReleaseByName,
+    /// Drops the entry of a released name while somebody waits for it.
+    EntryDroppedWhileWaited,
+    /// Answers a cancellation, and leaves the wait in its queue.
+    CancelledKeepsPlace,
+    /// Lets leases run on through a restart, or a stall, without grace.
+    NoGrace,
+    /// Lets shared requests overtake exclusive ones.
+    SharedStarvesExclusive,
+    /// Forgets the ids of requests, so that a retry is a second request.
+    RetryIsForgotten,
+    /// Serves a request for several names once the first is free.
+    PartialGrant,
+    /// Grants after a crash before the holders of reclaim-class grants have come back.
+    GateSkipped,
+    /// Lets a reclaim-class grant be heard of before the log knows that there are such grants.
+    ReclaimUnmarked,
+    /// Grants to sessions that ended.
+    EndedSessionServed,
+    /// Does not look for cycles.
+    DeadlockIgnored,
+}
+
+#[cfg(feature = "mutations")]
+impl Mutation {
+    /// Every bug of the hub.
+    pub const ALL: &'static [Self] = &[
+        Self::GrantBeforeFlush,
+        Self::TokenRestarts,
+        Self::ReleaseByName,
+        Self::EntryDroppedWhileWaited,
+        Self::CancelledKeepsPlace,
+        Self::NoGrace,
+        Self::SharedStarvesExclusive,
+        Self::RetryIsForgotten,
+        Self::PartialGrant,
+        Self::GateSkipped,
+        Self::ReclaimUnmarked,
+        Self::EndedSessionServed,
+        Self::DeadlockIgnored,
+    ];
+}

@@ -1,0 +1,114 @@
+use super::*;
+
+fn campaign(value: &str, wait_ms: u64) -> Request {
+    Request::Campaign(Campaign { election: "primary".into(), request: None, value: value.into(), wait_ms })
+}
+
+impl Bench {
+    fn elected(&mut self, asked: Asked) -> Leader {
+        match self.answer(asked) {
+            Some(Ok(Response::Elected(leader))) => leader,
+            other => panic!("not elected: {other:?}"),
+        }
+    }
+
+    fn terms_seen(&mut self, conn: ConnId) -> Vec<Option<u64>> {
+        let events = std::mem::take(&mut self.events);
+        let leaders = events.into_iter().filter(|(to, _)| *to == conn).filter_map(|(_, event)| match event {
+            Event::Leader(election) => Some(election.leader.map(|leader| leader.term.as_u64())),
+            _ => None,
+        });
+        leaders.collect()
+    }
+}
+
+#[test]
+fn e1_e2_one_leader_at_a_time_with_increasing_terms() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let first = bench.send(a.conn, None, campaign("a:80", 0));
+    let first = bench.elected(first);
+    assert_eq!(&*first.value, "a:80");
+    let second = bench.send(b.conn, None, campaign("b:80", u64::MAX));
+    assert!(bench.waits(second));
+    bench.crash();
+    let (a, _) = bench.resume(a, vec![held(first.term, "primary", Class::Durable)], &[]);
+    let (b, _) = bench.resume(b, vec![], &[]);
+    let second = bench.send(b.conn, None, campaign("b:80", u64::MAX));
+    assert!(bench.waits(second), "a leads through the restart");
+    let resign = Resign { election: "primary".into(), term: first.term, to: None };
+    bench.ask(a.conn, Request::Resign(resign)).expect("it led");
+    assert!(bench.elected(second).term > first.term);
+}
+
+#[test]
+fn e3_observers_see_every_term_in_order_and_the_latest_first() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let asked = bench.send(a.conn, None, campaign("a", 0));
+    let first = bench.elected(asked);
+    let watcher = bench.connect(ConnKind::Socket);
+    let shown = bench.ask(watcher, Request::Observe { election: "primary".into() }).expect("shown");
+    let Response::Observing(election) = shown else { panic!("{shown:?}") };
+    assert_eq!(election.leader.map(|leader| leader.term), Some(first.term));
+    let second = bench.send(b.conn, None, campaign("b", u64::MAX));
+    bench.ask(a.conn, Request::End {}).expect("ended");
+    let second = bench.elected(second).term;
+    bench.ask(b.conn, Request::End {}).expect("ended");
+    assert_eq!(bench.terms_seen(watcher), [Some(second.as_u64()), Some(second.as_u64()), None][1..]);
+    bench.disconnect(watcher);
+    let c = bench.client("c");
+    let asked = bench.send(c.conn, None, campaign("c", 0));
+    bench.elected(asked);
+    assert_eq!(bench.terms_seen(watcher), []);
+}
+
+#[test]
+fn e3_a_leader_is_announced_only_once_its_term_is_on_disk() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let watcher = bench.connect(ConnKind::Socket);
+    bench.ask(watcher, Request::Observe { election: "primary".into() }).expect("shown");
+    bench.slow_disk = true;
+    bench.send(a.conn, None, campaign("a", 0));
+    assert_eq!(bench.terms_seen(watcher), []);
+    bench.flush();
+    assert_eq!(bench.terms_seen(watcher).len(), 1);
+}
+
+#[test]
+fn e6_a_candidate_whose_lease_ends_gets_an_error() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 60_000, OnDisconnect::Keep);
+    let b = bench.client_with("b", 500, OnDisconnect::Keep);
+    bench.send(a.conn, None, campaign("a", 0));
+    let waiting = bench.send(b.conn, None, campaign("b", u64::MAX));
+    bench.pass(500);
+    assert_eq!(bench.refused(waiting).code, Code::SessionUnknown);
+}
+
+#[test]
+fn e7_a_transfer_goes_to_the_named_candidate_before_all_others() {
+    let mut bench = Bench::new();
+    let (a, b, c) = (bench.client("a"), bench.client("b"), bench.client("c"));
+    let asked = bench.send(a.conn, None, campaign("a", 0));
+    let term = bench.elected(asked).term;
+    let first_in_line = bench.send(b.conn, None, campaign("b", u64::MAX));
+    let chosen = bench.send(c.conn, None, campaign("c", u64::MAX));
+    let resign = |to| Request::Resign(Resign { election: "primary".into(), term, to });
+    let stranger = SessionId::new(999);
+    assert_eq!(bench.ask(a.conn, resign(Some(stranger))).expect_err("not standing").code, Code::NotCandidate);
+    bench.ask(a.conn, resign(Some(c.key.id))).expect("it leads");
+    assert!(bench.waits(first_in_line));
+    assert!(bench.elected(chosen).term > term);
+}
+
+#[test]
+fn an_election_and_a_lock_of_one_name_are_strangers() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    bench.take(a, "primary");
+    let asked = bench.send(b.conn, None, campaign("b", 0));
+    bench.elected(asked);
+    assert_eq!(bench.look("primary").0.len(), 1);
+}

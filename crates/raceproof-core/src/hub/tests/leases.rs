@@ -1,0 +1,202 @@
+use super::*;
+use crate::wire::LostReason;
+
+#[test]
+fn l5_when_a_lease_ends_its_grants_end_within_a_tick() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client("b");
+    let token = bench.take(a, "x");
+    let waiting = bench.acquire(b, lock("x"));
+    bench.pass(990);
+    assert!(bench.waits(waiting));
+    bench.pass(10);
+    assert!(bench.granted(waiting).token > token);
+    let ended = Event::SessionEnded { reason: LostReason::Expired };
+    assert_eq!(bench.events.pop_front(), Some((a.conn, ended)));
+    let code = bench.ask(a.conn, Request::Keepalive {}).expect_err("over").code;
+    assert_eq!(code, Code::SessionUnknown);
+}
+
+#[test]
+fn l11_a_renewal_keeps_everything_the_session_holds() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    for n in 0..100 {
+        bench.take(a, &n.to_string());
+    }
+    for _ in 0..20 {
+        bench.pass(500);
+        bench.keepalive(a);
+    }
+    assert_eq!(bench.hub.stats().grants, 100);
+}
+
+#[test]
+fn l5_after_a_restart_every_session_gets_a_full_lease() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client("b");
+    let token = bench.take(a, "x");
+    bench.pass(900);
+    bench.crash();
+    bench.pass(900);
+    let (b, _) = bench.resume(b, vec![], &[]);
+    let waiting = bench.acquire(b, lock("x"));
+    assert!(bench.waits(waiting), "a's lease began anew");
+    let (_, resumed) = bench.resume(a, vec![held(token, "x", Class::Durable)], &[]);
+    let Response::Resumed { held, lost, .. } = resumed else { panic!("{resumed:?}") };
+    assert_eq!((held, lost), (vec![token], vec![]));
+    bench.pass(990);
+    assert!(bench.waits(waiting));
+    bench.pass(10);
+    bench.granted(waiting);
+}
+
+#[test]
+fn l5_after_a_stall_every_session_gets_a_full_lease() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client_with("b", 60_000, OnDisconnect::Keep);
+    let token = bench.take(a, "x");
+    let waiting = bench.acquire(b, lock("x"));
+    bench.now += Duration::from_secs(30);
+    bench.hub.tick(bench.now);
+    bench.drain();
+    assert!(bench.waits(waiting), "a's renewals may wait in its socket");
+    bench.keepalive(a);
+    bench.pass(900);
+    bench.release(a, "x", token).expect("still held");
+    bench.granted(waiting);
+    assert_eq!(bench.hub.stats().stalls_total, 1);
+}
+
+#[test]
+fn l5_a_stall_that_shows_at_a_request_counts_too() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 200, OnDisconnect::Keep);
+    let b = bench.client("b");
+    bench.take(a, "x");
+    bench.now += Duration::from_secs(2);
+    let asked = bench.acquire(b, Acquire { wait_ms: 0, ..lock("x") });
+    assert_eq!(bench.refused(asked).code, Code::LockHeld);
+    bench.hub.tick(bench.now);
+    bench.drain();
+    bench.keepalive(a);
+}
+
+#[test]
+fn l11_a_closed_connection_ends_nothing_until_the_lease_does() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client("b");
+    bench.take(a, "x");
+    let waiting = bench.acquire(b, lock("x"));
+    bench.disconnect(a.conn);
+    bench.pass(990);
+    assert!(bench.waits(waiting));
+    bench.pass(20);
+    bench.granted(waiting);
+}
+
+#[test]
+fn l11_a_session_that_dies_with_its_connection_is_freed_at_once() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 60_000, OnDisconnect::End);
+    let b = bench.client("b");
+    bench.take(a, "x");
+    let waiting = bench.acquire(b, lock("x"));
+    bench.disconnect(a.conn);
+    bench.granted(waiting);
+}
+
+#[test]
+fn l11_a_session_lives_on_one_connection_at_a_time() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let token = bench.take(a, "x");
+    let (again, _) = bench.resume(a, vec![held(token, "x", Class::Durable)], &[]);
+    assert_eq!(bench.closed, [a.conn]);
+    let superseded = Event::SessionEnded { reason: LostReason::Superseded };
+    assert_eq!(bench.events.pop_front(), Some((a.conn, superseded)));
+    bench.disconnect(a.conn);
+    bench.release(again, "x", token).expect("held");
+}
+
+#[test]
+fn a_key_with_a_wrong_secret_speaks_for_nobody() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let conn = bench.connect(ConnKind::Request);
+    let forged = SessionKey { secret: a.key.secret ^ 1, ..a.key };
+    let asked = bench.send(conn, Some(forged), Request::End {});
+    assert_eq!(bench.refused(asked).code, Code::SessionUnknown);
+    assert_eq!(bench.hub.stats().sessions, 1);
+}
+
+#[test]
+fn a_lock_delay_closes_the_name_after_a_lease_ended_by_itself() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client("b");
+    let delayed = || Acquire { lock_delay_ms: 2_000, ..lock("x") };
+    let asked = bench.acquire(a, delayed());
+    let token = bench.granted(asked).token;
+    bench.release(a, "x", token).expect("held");
+    let asked = bench.acquire(a, delayed());
+    bench.granted(asked);
+    let waiting = bench.acquire(b, lock("x"));
+    bench.pass(1_010);
+    assert!(bench.waits(waiting), "the lease is over, the delay is not");
+    bench.pass(1_980);
+    assert!(bench.waits(waiting));
+    bench.pass(20);
+    bench.granted(waiting);
+}
+
+#[test]
+fn a_lock_delay_survives_a_crash_in_full() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client("b");
+    let asked = bench.acquire(a, Acquire { lock_delay_ms: 2_000, ..lock("x") });
+    bench.granted(asked);
+    bench.pass(2_000);
+    bench.flush();
+    bench.crash();
+    let (b, _) = bench.resume(b, vec![], &[]);
+    let waiting = bench.acquire(b, lock("x"));
+    bench.pass(1_990);
+    assert!(bench.waits(waiting));
+    bench.pass(10);
+    bench.granted(waiting);
+    bench.keepalive(b);
+    let token = bench.look("x").0[0];
+    bench.release(b, "x", token).expect("held");
+    assert_eq!(bench.hub.stats().names, 0);
+}
+
+#[test]
+fn a_hundred_thousand_leases_that_end_at_once_let_others_in_between() {
+    let config = Config { sessions_max: 100_001, ..Config::default() };
+    let mut bench = Bench::with(config);
+    let other = bench.client_with("other", 60_000, OnDisconnect::Keep);
+    for n in 0..100_000 {
+        bench.client_with(&n.to_string(), 5_000, OnDisconnect::Keep);
+    }
+    bench.pass(4_990);
+    bench.now += Duration::from_millis(10);
+    let mut ticks = 0;
+    while bench.hub.next_deadline().is_some_and(|at| at <= bench.now) {
+        let before = bench.hub.stats().expiries_total;
+        bench.hub.tick(bench.now);
+        bench.drain();
+        assert!(bench.hub.stats().expiries_total - before <= 128, "a tick is short");
+        ticks += 1;
+        if ticks % 100 == 0 {
+            let token = bench.take(other, "x");
+            bench.release(other, "x", token).expect("held");
+        }
+    }
+    assert_eq!(bench.hub.stats().expiries_total, 100_000);
+}
