@@ -1,1 +1,4 @@
 //! Under construction.
+
+#[cfg(feature = "store")]
+pub mod store;
