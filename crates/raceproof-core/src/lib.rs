@@ -7,10 +7,12 @@
 //! - [`hub`]: sessions, locks, elections, and what must be on disk before anyone hears of it.
 //! - [`lock`]: the table of holders and queues that the hub rests on.
 //! - [`session`]: leases, and the memory of answers.
+//! - [`client`]: connecting, keeping a lease alive, resuming, and knowing when it is lost.
 //! - [`guard`]: when a command that runs under a lock is stopped.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
+pub mod client;
 pub mod guard;
 pub mod hub;
 pub mod id;

@@ -1,4 +1,52 @@
-//! Under construction.
+//! Locks with fencing tokens, semaphores and elections that survive cancellation, crashes and frozen holders: between
+//! processes and machines over a Raceproof server, with [`Raceproof::connect`].
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), raceproof::Error> {
+//! let rp = raceproof::Raceproof::connect("http://127.0.0.1:7117").await?;
+//! let guard = rp.lock("deploy").acquire().await?;
+//! println!("deploying under token {}", guard.token());
+//! guard.release().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What a guard promises is in [`Guard`], what a leadership promises in [`Leadership`], how a client stays connected
+//! in [`Raceproof`].
 
+pub mod clock;
+
+#[cfg(feature = "client")]
+mod builder;
+mod client;
+mod election;
+#[cfg(feature = "client")]
+mod end;
+mod error;
+mod guard;
+mod handle;
+mod lease;
+mod lock;
+mod observer;
+mod query;
+mod semaphore;
 #[cfg(feature = "store")]
 pub mod store;
+
+#[cfg(feature = "client")]
+pub use builder::Builder;
+pub use election::{Election, Leadership};
+#[cfg(feature = "client")]
+pub use end::end_session;
+pub use error::{AcquireError, CampaignError, ConnectError, Error, QueryError, ReleaseError, TransferError};
+pub use guard::Guard;
+pub use handle::Raceproof;
+pub use lease::{Lease, Leases};
+pub use lock::Lock;
+pub use observer::{ObserveError, Observer};
+pub use query::Checked;
+pub use raceproof_core::client::{ConnectionState, Failure};
+pub use raceproof_core::id::{SessionId, SessionKey, Token};
+pub use raceproof_core::time::Time;
+pub use raceproof_core::wire;
+pub use raceproof_core::wire::{Class, Code, LostReason, OnDisconnect, Problem};
+pub use semaphore::Semaphore;

@@ -1,0 +1,96 @@
+//! The handle that everything starts from.
+
+use std::sync::Arc;
+
+use raceproof_core::client::ConnectionState;
+use raceproof_core::id::SessionKey;
+use tokio::sync::watch;
+
+use crate::client::{Owner, Shared};
+use crate::election::Election;
+use crate::error::ReleaseError;
+use crate::lease::Leases;
+use crate::lock::Lock;
+use crate::semaphore::Semaphore;
+
+/// A client of one coordinator: a server, or this process itself. Clones share it.
+///
+/// Over a server it holds one session with one lease, renewed in the background whatever is held. A broken connection
+/// is made again, the first time at once, then after random pauses; requests without an answer are sent again under
+/// the same id, and what is held stays held as long as the lease lasts. When the lease ends first, every guard is lost
+/// at once and for good, and what is acquired later is acquired in a session of its own. A wait for a lock outlives
+/// that, at the end of the queue; a candidacy ends with an error.
+///
+/// The session ends with [`Raceproof::close`], or in the background when the last clone, guard and future is gone.
+#[derive(Clone, Debug)]
+pub struct Raceproof {
+    pub(crate) owner: Arc<Owner>,
+}
+
+impl Raceproof {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { owner: Arc::new(Owner(shared)) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.owner.0
+    }
+
+    /// A lock.
+    pub fn lock(&self, name: impl Into<Arc<str>>) -> Lock {
+        Lock::new(self.clone(), vec![name.into()])
+    }
+
+    /// Several locks at once: all of them are taken, or none (L6). From 1 to 64 different names.
+    pub fn lock_all<N: Into<Arc<str>>>(&self, names: impl IntoIterator<Item = N>) -> Lock {
+        Lock::new(self.clone(), names.into_iter().map(Into::into).collect())
+    }
+
+    /// A semaphore of so many permits. All who use the name at one time must give the same number.
+    pub fn semaphore(&self, name: impl Into<Arc<str>>, permits: u32) -> Semaphore {
+        Semaphore::new(self.lock(name), permits)
+    }
+
+    /// An election.
+    pub fn election(&self, name: impl Into<Arc<str>>) -> Election {
+        Election::new(self.clone(), name.into())
+    }
+
+    /// What speaks for the session, for a watchdog that has to end it: see [`end_session`](crate::end_session). None
+    /// while there is no session. A secret.
+    #[must_use]
+    pub fn session_key(&self) -> Option<SessionKey> {
+        self.shared().session()
+    }
+
+    /// The session's lease, and every change of it.
+    #[must_use]
+    pub fn leases(&self) -> Leases {
+        Leases { changes: self.shared().leases.subscribe() }
+    }
+
+    /// The state of the connection.
+    #[must_use]
+    pub fn connection_state(&self) -> ConnectionState {
+        *self.shared().connection.borrow()
+    }
+
+    /// The state of the connection, and every change of it.
+    #[must_use]
+    pub fn connection_states(&self) -> watch::Receiver<ConnectionState> {
+        self.shared().connection.subscribe()
+    }
+
+    /// Ends the session, and with it everything it holds and waits for: guards of other clones are lost, their waits
+    /// end with an error.
+    ///
+    /// # Errors
+    /// When the end of the session was not confirmed. What it held is then free when its lease ends.
+    ///
+    /// # Cancel safety
+    /// Once polled, the session ends also if the future is dropped.
+    pub async fn close(&self) -> Result<(), ReleaseError> {
+        self.shared().close().await?;
+        Ok(())
+    }
+}

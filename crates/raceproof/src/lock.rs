@@ -1,0 +1,178 @@
+//! Locks: how they are asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use raceproof_core::wire::{Acquire, Class, Mode, WAIT_MS_FOREVER};
+
+use crate::client::Claimed;
+use crate::error::AcquireError;
+use crate::guard::Guard;
+use crate::handle::Raceproof;
+
+/// Which flow of work an acquisition belongs to, for the search for deadlocks.
+#[derive(Clone, Debug)]
+enum Owner {
+    /// The Tokio task, or the thread outside one.
+    Task,
+    Named(Arc<str>),
+    /// One of its own each time.
+    Detached,
+}
+
+static DETACHED: AtomicU64 = AtomicU64::new(0);
+
+impl Owner {
+    fn text(&self) -> Arc<str> {
+        match self {
+            Self::Task => match tokio::task::try_id() {
+                Some(id) => format!("t{id}").into(),
+                None => format!("{:?}", std::thread::current().id()).into(),
+            },
+            Self::Named(name) => Arc::clone(name),
+            Self::Detached => format!("d{}", DETACHED.fetch_add(1, Ordering::Relaxed)).into(),
+        }
+    }
+}
+
+/// One or several locks, and how they are wanted: exclusively, for as long as it takes, durably, unless said otherwise.
+///
+/// ```no_run
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), raceproof::Error> {
+/// use std::time::Duration;
+/// let rp = raceproof::Raceproof::connect("http://127.0.0.1:7117").await?;
+/// let reader = rp.lock("catalogue").shared().acquire().await?;
+/// assert!(rp.lock("catalogue").try_acquire().await.is_err(), "it is read");
+/// drop(reader);
+/// let writer = rp.lock("catalogue").wait(Duration::from_secs(1)).acquire().await?;
+/// # drop(writer); Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is held before `acquire`"]
+pub struct Lock {
+    rp: Raceproof,
+    names: Vec<Arc<str>>,
+    mode: Mode,
+    permits: Option<(u32, u32)>,
+    class: Class,
+    wait_ms: u64,
+    priority: u8,
+    lock_delay: Duration,
+    owner: Owner,
+}
+
+impl Lock {
+    pub(crate) fn new(rp: Raceproof, names: Vec<Arc<str>>) -> Self {
+        Self {
+            rp,
+            names,
+            mode: Mode::Exclusive,
+            permits: None,
+            class: Class::Durable,
+            wait_ms: WAIT_MS_FOREVER,
+            priority: 0,
+            lock_delay: Duration::ZERO,
+            owner: Owner::Task,
+        }
+    }
+
+    pub(crate) fn permits(mut self, permits: u32, take: u32) -> Self {
+        self.permits = Some((permits, take));
+        self
+    }
+
+    /// Shares it with others who share it.
+    pub fn shared(mut self) -> Self {
+        self.mode = Mode::Shared;
+        self
+    }
+
+    /// What a grant costs and what a crash of the server may do to it (L13). [`Class::Durable`] by default.
+    pub fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// How long [`Lock::acquire`] waits. For ever by default.
+    pub fn wait(mut self, wait: Duration) -> Self {
+        self.wait_ms = millis(wait);
+        self
+    }
+
+    /// Waiters of a higher priority are served first; among equals, the first to come. 0 by default.
+    pub fn priority(mut self, priority: u8) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// How long the lock stays closed when this holder's lease ends by itself, for what cannot check a token. Zero by
+    /// default, an hour at most.
+    pub fn lock_delay(mut self, delay: Duration) -> Self {
+        self.lock_delay = delay;
+        self
+    }
+
+    /// Which flow of work this belongs to, for the search for deadlocks (L6): at most 64 bytes. By default the Tokio
+    /// task that acquires, or the thread outside one.
+    pub fn owner(mut self, owner: impl Into<Arc<str>>) -> Self {
+        self.owner = Owner::Named(owner.into());
+        self
+    }
+
+    /// Belongs to no flow of work, so that it is never part of a deadlock: for guards that change hands.
+    pub fn detached(mut self) -> Self {
+        self.owner = Owner::Detached;
+        self
+    }
+
+    /// Takes the locks, after a wait if need be.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: dropping the future gives up the place in the queue; a grant that is already on its way is given
+    /// back. A future that is kept but not polled for the claim timeout after its grant came gives it back, too, and
+    /// then resolves to [`AcquireError::Unclaimed`] (L4).
+    pub async fn acquire(&self) -> Result<Guard, AcquireError> {
+        self.take(self.wait_ms).await
+    }
+
+    /// Takes the locks if that is possible at once.
+    ///
+    /// # Errors
+    /// [`AcquireError::Held`] when it is not; see there for the others.
+    ///
+    /// # Cancel safety
+    /// Cancel safe, as [`Lock::acquire`].
+    pub async fn try_acquire(&self) -> Result<Guard, AcquireError> {
+        self.take(0).await
+    }
+
+    async fn take(&self, wait_ms: u64) -> Result<Guard, AcquireError> {
+        let acquire = Acquire {
+            request: None,
+            names: self.names.clone(),
+            mode: self.mode,
+            permits: self.permits.map(|(permits, _)| permits),
+            take: self.permits.map_or(1, |(_, take)| take),
+            wait_ms,
+            class: self.class,
+            priority: self.priority,
+            lock_delay_ms: millis(self.lock_delay),
+            owner: Some(self.owner.text()),
+        };
+        let op =
+            self.rp.shared().start(|client, now| client.acquire(now, acquire).map_err(|refused| refused.reason))?;
+        match op.await? {
+            Claimed::Granted { grant, cell } => Ok(Guard::new(Arc::clone(&self.rp.owner), grant, cell)),
+            _ => Err(AcquireError::Closed),
+        }
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    // Rounded up: a wait of half a millisecond is not a try.
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).map_or(WAIT_MS_FOREVER, |ms| ms.min(WAIT_MS_FOREVER))
+}
