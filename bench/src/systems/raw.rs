@@ -10,8 +10,7 @@ use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
 use raceproof_core::id::Token;
 use raceproof_core::wire::{
-    Acquire, Class, ClientFrame, Event, Mode, OnDisconnect, Open, Release, Request, Response, ServerFrame,
-    WAIT_MS_FOREVER,
+    Acquire, Class, ClientFrame, Mode, OnDisconnect, Open, Release, Request, Response, ServerFrame, WAIT_MS_FOREVER,
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -78,27 +77,27 @@ impl Client for Raw {
 }
 
 /// A WebSocket on which one request at a time is asked.
-pub(super) struct Socket {
+struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     seq: u64,
 }
 
 impl Socket {
-    pub(super) async fn connect(addr: SocketAddr) -> Result<Self> {
+    async fn connect(addr: SocketAddr) -> Result<Self> {
         let mut request = format!("ws://{addr}/v1/ws").into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", "raceproof.v1".parse()?);
         let (stream, _) = tokio_tungstenite::connect_async_with_config(request, None, true).await?;
         Ok(Self { stream, seq: 0 })
     }
 
-    pub(super) async fn open(&mut self, options: &Options) -> Result<()> {
+    async fn open(&mut self, options: &Options) -> Result<()> {
         let on_disconnect = if options.end_on_disconnect { OnDisconnect::End } else { OnDisconnect::Keep };
         let open = Open { name: "bench".into(), ttl_ms: millis(options.ttl), on_disconnect };
         self.call(Request::Open(open)).await?;
         Ok(())
     }
 
-    pub(super) async fn call(&mut self, request: Request) -> Result<Response> {
+    async fn call(&mut self, request: Request) -> Result<Response> {
         self.seq += 1;
         let frame = ClientFrame { seq: self.seq, request };
         self.stream.send(Message::text(frame.to_json())).await?;
@@ -108,14 +107,6 @@ impl Socket {
                     return result.map(|response| *response).map_err(|problem| anyhow::anyhow!("{problem:?}"));
                 }
                 _ => {}
-            }
-        }
-    }
-
-    pub(super) async fn event(&mut self) -> Result<Event> {
-        loop {
-            if let ServerFrame::Push { event, .. } = self.frame().await? {
-                return Ok(event);
             }
         }
     }
