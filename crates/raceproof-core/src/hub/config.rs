@@ -34,6 +34,9 @@ pub struct Config {
     pub lock_delay_ms_max: u64,
     /// How many answers a session's requests are remembered for after they were given: 32 (L12).
     pub answers_remembered_max: usize,
+    /// How many times one waiting request may be sent and not answered yet: 16. One more is answered with
+    /// `too_many_requests`.
+    pub retries_waiting_max: usize,
     /// How many elections one connection may observe: 1,000. One more is answered with `too_many_requests`.
     pub observed_max: usize,
     /// A gap between two calls longer than this is a stall of the server: 50 ms (L5).
@@ -66,6 +69,7 @@ impl Default for Config {
             value_bytes_max: 4_096,
             lock_delay_ms_max: 3_600_000,
             answers_remembered_max: 32,
+            retries_waiting_max: 16,
             observed_max: 1_000,
             stall: Duration::from_millis(50),
             claim: Duration::from_secs(5),

@@ -152,6 +152,11 @@ impl Hub {
         }
         let (wait, reply) = reply?;
         if let Some(wait) = wait {
+            let asking = self.replies.get(&wait).map_or(0, Vec::len);
+            if asking >= self.config.retries_waiting_max {
+                let detail = format!("request {request} was sent {asking} times and still waits; await its answer");
+                return Err(Problem::new(Code::TooManyRequests, detail));
+            }
             self.expect_answer(caller, session, wait);
         }
         Ok(Some(reply))

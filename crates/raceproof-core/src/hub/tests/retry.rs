@@ -112,3 +112,16 @@ fn l12_the_memory_of_answers_is_bounded() {
     let snapshot = bench.hub.snapshot();
     assert_eq!(snapshot.sessions[0].past.len(), Config::default().answers_remembered_max);
 }
+
+#[test]
+fn l12_retries_of_a_waiting_request_are_bounded() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let token = bench.take(a, "x");
+    let asked: Vec<_> = (0..16).map(|_| bench.acquire(b, named("r", "x"))).collect();
+    let one_more = bench.acquire(b, named("r", "x"));
+    assert_eq!(bench.refused(one_more).code, Code::TooManyRequests);
+    bench.release(a, "x", token).expect("held");
+    let tokens: BTreeSet<_> = asked.into_iter().map(|asked| bench.granted(asked).token).collect();
+    assert_eq!(tokens.len(), 1);
+}
