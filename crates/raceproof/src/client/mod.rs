@@ -83,6 +83,7 @@ impl Shared {
         result
     }
 
+    #[cfg(feature = "client")]
     pub(crate) fn take_work(&self) -> Work {
         self.lock().take_work()
     }
