@@ -1,0 +1,167 @@
+//! What the hub has to say to one connection and the connection has not yet written. Bounded: a reader too slow for
+//! it loses its connection, not the server its memory.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use raceproof_core::wire::{Event, Problem, Response};
+
+/// Beyond this many slots an emptied queue gives its memory back: most connections are idle most of the time.
+pub(crate) const KEPT_SLOTS: usize = 16;
+/// Requests of one connection that may wait for the sequencer; beyond it, the connection's socket is not read.
+const UNSEQUENCED_MAX: u32 = 64;
+
+/// One message on its way out; it is numbered when it is written.
+#[derive(Debug)]
+pub(crate) enum Message {
+    Answer { re: u64, result: Result<Box<Response>, Box<Problem>> },
+    Push(Box<Event>),
+}
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    /// The hub said so: its session lives on another connection.
+    Superseded,
+    /// More waits to be written than the outbox takes.
+    SlowReader,
+    /// The server stops.
+    GoingAway,
+    /// The store failed.
+    StoreFailed,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Message>,
+    ending: Option<Ending>,
+    waker: Option<Waker>,
+}
+
+/// The queue between the sequencer and one connection's task.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    queue: Mutex<Queue>,
+    frames_max: usize,
+    /// Requests handed to the sequencer that it has not taken yet.
+    unsequenced: AtomicU32,
+}
+
+impl Outbox {
+    pub(crate) fn new(frames_max: usize) -> Self {
+        Self { queue: Mutex::default(), frames_max, unsequenced: AtomicU32::new(0) }
+    }
+
+    /// Adds a message. Past the bound it ends the connection instead.
+    pub(crate) fn push(&self, message: Message) {
+        let mut queue = self.lock();
+        if queue.ending.is_some() {
+            return;
+        }
+        if queue.messages.len() >= self.frames_max {
+            queue.messages = VecDeque::new();
+            queue.ending = Some(Ending::SlowReader);
+        } else {
+            queue.messages.push_back(message);
+        }
+        wake(queue);
+    }
+
+    /// Ends the connection once what is queued has been written.
+    pub(crate) fn end(&self, ending: Ending) {
+        let mut queue = self.lock();
+        if queue.ending.is_none() {
+            queue.ending = Some(ending);
+            wake(queue);
+        }
+    }
+
+    /// Counts a request that is about to be handed to the sequencer.
+    pub(crate) fn submitted(&self) {
+        self.unsequenced.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The sequencer has taken a request.
+    pub(crate) fn sequenced(&self) {
+        if self.unsequenced.fetch_sub(1, Ordering::SeqCst) == UNSEQUENCED_MAX {
+            wake(self.lock());
+        }
+    }
+
+    /// Whether the connection should leave what its client sends in the socket for a while. Asked after
+    /// [`Self::poll_take`] was pending, so that whoever changes this wakes the one who asked.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.unsequenced.load(Ordering::SeqCst) >= UNSEQUENCED_MAX
+    }
+
+    /// Moves everything queued into `batch`. Ready when there is something, or an ending.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>, batch: &mut VecDeque<Message>) -> Poll<Option<Ending>> {
+        let mut queue = self.lock();
+        if queue.messages.is_empty() && queue.ending.is_none() {
+            if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                queue.waker = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        if batch.is_empty() {
+            std::mem::swap(&mut queue.messages, batch);
+        } else {
+            batch.append(&mut queue.messages);
+        }
+        if queue.messages.capacity() > KEPT_SLOTS {
+            queue.messages = VecDeque::new();
+        }
+        Poll::Ready(queue.ending)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing in here panics half way through a change.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(queue: MutexGuard<'_, Queue>) {
+    let waker = queue.waker.clone();
+    drop(queue);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(outbox: &Outbox) -> (usize, Poll<Option<Ending>>) {
+        let mut batch = VecDeque::new();
+        let poll = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut batch);
+        (batch.len(), poll)
+    }
+
+    #[test]
+    fn a_full_outbox_ends_its_connection_and_drops_what_it_held() {
+        let outbox = Outbox::new(3);
+        for _ in 0..3 {
+            outbox.push(Message::Push(Box::new(Event::Draining {})));
+        }
+        assert_eq!(take(&outbox), (3, Poll::Ready(None)));
+        for _ in 0..4 {
+            outbox.push(Message::Push(Box::new(Event::Draining {})));
+        }
+        assert_eq!(take(&outbox), (0, Poll::Ready(Some(Ending::SlowReader))));
+        outbox.push(Message::Push(Box::new(Event::Draining {})));
+        assert_eq!(take(&outbox), (0, Poll::Ready(Some(Ending::SlowReader))));
+    }
+
+    #[test]
+    fn an_ending_comes_after_what_was_queued_and_the_first_one_counts() {
+        let outbox = Outbox::new(3);
+        assert_eq!(take(&outbox), (0, Poll::Pending));
+        outbox.push(Message::Push(Box::new(Event::Draining {})));
+        outbox.end(Ending::GoingAway);
+        outbox.end(Ending::Superseded);
+        assert_eq!(take(&outbox), (1, Poll::Ready(Some(Ending::GoingAway))));
+    }
+}

@@ -1,0 +1,72 @@
+//! How connections end: a close code and a word for each reason.
+
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::outbox::Ending;
+
+/// Why this side closes a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Close {
+    /// The server stops.
+    GoingAway,
+    /// Not WebSocket.
+    Protocol,
+    /// A binary frame.
+    NotText,
+    /// Text that is not UTF-8.
+    NotUtf8,
+    /// A frame or message longer than the limit.
+    TooBig,
+    /// Text that is not a frame of this protocol, or out of order.
+    BadFrame,
+    /// No sign of life.
+    PingTimeout,
+    /// The session lives on another connection.
+    Superseded,
+    /// The client does not read.
+    SlowReader,
+    /// The store failed.
+    StoreFailed,
+}
+
+impl Close {
+    /// What a broken stream calls for; `None` where there is nobody left to tell.
+    pub(super) fn for_error(error: &Error) -> Option<Self> {
+        match error {
+            Error::Utf8(_) => Some(Self::NotUtf8),
+            Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Self::TooBig),
+            Error::Protocol(_) => Some(Self::Protocol),
+            _ => None,
+        }
+    }
+
+    pub(super) fn frame(self) -> CloseFrame {
+        let (code, reason) = match self {
+            Self::GoingAway => (1001, "going_away"),
+            Self::Protocol => (1002, "protocol_error"),
+            Self::NotText => (1003, "not_text"),
+            Self::NotUtf8 => (1007, "not_utf8"),
+            Self::TooBig => (1009, "too_big"),
+            Self::BadFrame => (4400, "bad_frame"),
+            Self::PingTimeout => (4408, "ping_timeout"),
+            Self::Superseded => (4409, "superseded"),
+            Self::SlowReader => (4429, "slow_reader"),
+            Self::StoreFailed => (4503, "store_failed"),
+        };
+        CloseFrame { code: CloseCode::from(code), reason: reason.into() }
+    }
+}
+
+impl From<Ending> for Close {
+    fn from(ending: Ending) -> Self {
+        match ending {
+            Ending::Superseded => Self::Superseded,
+            Ending::SlowReader => Self::SlowReader,
+            Ending::GoingAway => Self::GoingAway,
+            Ending::StoreFailed => Self::StoreFailed,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The WebSocket face: the upgrade, and one task for each connection. A connection reads frames, hands their requests
+//! to the sequencer, and writes what its outbox holds, several frames at a time. It knows no session and no lock.
+//!
+//! Small on purpose: most connections are idle, and there may be tens of thousands.
+
+mod close;
+mod conn;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use raceproof_core::wire::{Code, SUBPROTOCOL};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use crate::http::App;
+use crate::http::problem::Refusal;
+use crate::sequencer::Phase;
+use crate::server::Place;
+
+/// What is read at a time. A frame that is longer is given room for while it lasts.
+const READ_BYTES: usize = 1_024;
+/// Frames are gathered up to this size before they are written.
+const WRITE_BYTES: usize = 16 * 1_024;
+
+/// Answers the handshake, and serves the connection that comes of it.
+pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Result<Response, Refusal> {
+    let accept = handshake(request.headers())?;
+    if *app.phase.borrow() != Phase::Ready {
+        return Err(Refusal::new(Code::Unavailable, "the server is stopping"));
+    }
+    let place = request.extensions().get::<Place>().cloned();
+    let place = place.ok_or_else(|| Refusal::new(Code::Unavailable, "this connection cannot be upgraded"))?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    place.connections.clone().spawn(async move {
+        let cut = place.cut.clone();
+        tokio::select! {
+            () = serve(app, upgrade) => {}
+            () = cut.cancelled() => {}
+        }
+        drop(place);
+    });
+    Response::builder()
+        .status(StatusCode::SWITCHING_PROTOCOLS)
+        .header(header::CONNECTION, "upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_ACCEPT, accept)
+        .header(header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL)
+        .body(Body::empty())
+        .map_err(|_| Refusal::new(Code::BadRequest, "the key cannot be answered"))
+}
+
+/// Checks a handshake (RFC 6455, section 4.2.1) and gives the value that accepts it.
+fn handshake(headers: &HeaderMap) -> Result<String, Refusal> {
+    let bad = |detail: &str| Refusal::new(Code::BadRequest, detail);
+    if !has_token(headers, header::CONNECTION, "upgrade") || !has_token(headers, header::UPGRADE, "websocket") {
+        return Err(bad("this is for WebSockets: send `Connection: upgrade` and `Upgrade: websocket`"));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes) != Some(b"13") {
+        return Err(bad("the WebSocket version must be 13"));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| key.len() == 24);
+    let key = key.ok_or_else(|| bad("Sec-WebSocket-Key must be 16 bytes in base64"))?;
+    if !has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
+        return Err(bad("the subprotocol raceproof.v1 must be offered: `Sec-WebSocket-Protocol: raceproof.v1`"));
+    }
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+fn has_token(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
+    let values = headers.get_all(name);
+    values
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+async fn serve(app: App, upgrade: OnUpgrade) {
+    let upgraded = match upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return tracing::debug!(%error, "a connection ended in its upgrade"),
+    };
+    // The server hands every connection to hyper as a TCP stream in this wrapper.
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_frame_size(Some(app.limits.frame_bytes))
+        .max_message_size(Some(app.limits.frame_bytes));
+    let stream = parts.io.into_inner();
+    let read = parts.read_buf.to_vec();
+    drop(parts.read_buf);
+    let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
+    let App { link, limits, .. } = app;
+    conn::run(socket, link, Arc::clone(&limits)).await;
+}
