@@ -1,0 +1,114 @@
+//! Starting, restarting, stopping, and a store that fails.
+
+use std::time::Duration;
+
+use raceproof::store::{MemFault, MemOp, MemStore};
+use raceproof_server::{RunError, Server, StartError, StoreKind};
+use serde_json::json;
+
+use crate::harness::{config, receive, run, send, start};
+
+#[tokio::test]
+async fn a_restart_keeps_sessions_holders_and_the_order_of_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = StoreKind::directory(dir.path());
+    let server = run(Server::bind(config(store.clone())).await.unwrap());
+    let (a, b) = (server.session("a").await, server.session("b").await);
+    let token = server.take(&a, "x").await;
+    let passed = server.take(&b, "y").await;
+    server.post("/v1/locks/y/release", json!({ "session": b, "token": passed })).await;
+    server.stop().await.unwrap();
+
+    let server = run(Server::bind(config(store)).await.unwrap());
+    let lock = server.get("/v1/locks/x").await.json();
+    assert_eq!(lock["holders"][0]["token"], token);
+    server.post("/v1/locks/x/acquire", json!({ "session": b })).await.problem(409, "lock_held");
+    assert!(server.take(&b, "y").await > passed);
+    assert_eq!(server.post(&format!("/v1/sessions/{a}/keepalive"), json!({})).await.status, 200);
+    assert_eq!(server.post("/v1/locks/x/release", json!({ "session": a, "token": token })).await.status, 200);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_in_use_is_refused_with_the_pid() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = StoreKind::directory(dir.path());
+    let server = run(Server::bind(config(store.clone())).await.unwrap());
+    let refused = Server::bind(config(store.clone())).await.unwrap_err();
+    assert!(matches!(refused, StartError::Open(_)), "{refused:?}");
+    assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+    server.stop().await.unwrap();
+    run(Server::bind(config(store)).await.unwrap()).stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_refused() {
+    let server = start().await;
+    let mut second = config(StoreKind::Memory);
+    second.listen = server.addr;
+    let refused = Server::bind(second).await.unwrap_err();
+    assert!(matches!(refused, StartError::Bind { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_stop_tells_sockets_and_refuses_what_waits() {
+    let server = start().await;
+    let mut socket = server.socket().await;
+    socket.session("a").await;
+    socket.ask(json!({ "acquire": { "names": ["x"] } })).await;
+    let b = server.session("b").await;
+    let body = json!({ "session": b, "wait_ms": 60_000 }).to_string();
+    let mut waits = send(server.addr, "POST", "/v1/locks/x/acquire", "", Some(body.as_bytes())).await;
+    server.until("/v1/locks/x", |lock| lock["waiters_count"] == 1).await;
+
+    let stopping = tokio::spawn(server.stop());
+    assert_eq!(socket.receive().await["event"], json!({ "draining": {} }));
+    assert_eq!(socket.closed().await, Some((1_001, "going_away".to_owned())));
+    let refused = receive(&mut waits).await;
+    refused.problem(503, "unavailable");
+    assert!(refused.header("retry-after").is_some());
+    stopping.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_fails_promises_nothing_and_ends_the_server() {
+    let store = MemStore::new();
+    let server = run(Server::bind_on(Box::new(store.clone()), config(StoreKind::Memory)).await.unwrap());
+    let a = server.session("a").await;
+    let mut socket = server.socket().await;
+    socket.session("s").await;
+    store.fail_at(MemOp::Flush, 0, MemFault::Io);
+    let refused = server.post("/v1/locks/x/acquire", json!({ "session": a })).await;
+    refused.problem(503, "store_failed");
+    assert!(refused.header("retry-after").is_some());
+    let ready = server.get("/readyz").await;
+    ready.problem(503, "store_failed");
+    let late = socket.ask(json!({ "acquire": { "names": ["y"] } })).await;
+    assert_eq!(late["problem"]["code"], "store_failed");
+    assert_eq!(socket.closed().await, Some((4_503, "store_failed".to_owned())));
+    let ended = server.ended().await;
+    assert!(matches!(ended, Err(RunError::StoreFailed { .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn l5_leases_end_within_20_ms_of_their_time() {
+    let server = start().await;
+    let mut worst = Duration::ZERO;
+    let mut socket = server.socket().await;
+    socket.session("next").await;
+    for round in 0..5 {
+        let name = format!("x{round}");
+        let mut holder = server.socket().await;
+        let sent = std::time::Instant::now();
+        holder.ask(json!({ "open": { "name": "short", "ttl_ms": 150 } })).await;
+        holder.ask(json!({ "acquire": { "names": [name] } })).await;
+        let granted = socket.ask(json!({ "acquire": { "names": [name], "wait_ms": 10_000 } })).await;
+        assert!(granted["ok"]["granted"].is_object(), "{granted}");
+        let took = sent.elapsed();
+        assert!(took >= Duration::from_millis(150), "a lease ended early: {took:?}");
+        worst = worst.max(took.saturating_sub(Duration::from_millis(150)));
+        holder.close().await;
+    }
+    // The figure itself is the benches'; here only that nothing waits for a coarse timer on a busy machine.
+    assert!(worst < Duration::from_millis(500), "{worst:?}");
+}

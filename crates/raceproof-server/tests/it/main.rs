@@ -1,0 +1,13 @@
+//! The server over real sockets.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod access;
+mod dashboard;
+mod document;
+mod harness;
+mod hostile;
+mod http;
+mod life;
+mod refusals;
+mod socket;
+mod waiting;
