@@ -9,10 +9,12 @@
 //! - [`session`]: leases, and the memory of answers.
 //! - [`client`]: connecting, keeping a lease alive, resuming, and knowing when it is lost.
 //! - [`guard`]: when a command that runs under a lock is stopped.
+//! - [`fence`]: which tokens a resource refuses.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
 pub mod client;
+pub mod fence;
 pub mod guard;
 pub mod hub;
 pub mod id;
