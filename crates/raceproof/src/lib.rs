@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What a guard promises is in [`Guard`], what a leadership promises in [`Leadership`], how a client stays connected
-//! in [`Raceproof`].
+//! in [`Raceproof`]. What makes a resource refuse a holder that comes too late is in [`fence`].
 
 pub mod clock;
 
@@ -22,6 +22,7 @@ mod election;
 #[cfg(feature = "client")]
 mod end;
 mod error;
+pub mod fence;
 mod guard;
 mod handle;
 mod lease;
