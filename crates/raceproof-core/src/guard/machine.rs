@@ -86,6 +86,17 @@ impl Guard {
         }
     }
 
+    /// A guard that takes over from a watchdog that is gone: everything below is killed, and nothing else is done. The
+    /// caller still holds the lease and gives it back afterwards.
+    #[must_use]
+    pub fn unwatched(config: Config, now: Time) -> Self {
+        let mut guard = Self::new(config);
+        guard.lost = true;
+        guard.below = 1;
+        guard.kill(now, Cause::Unwatched);
+        guard
+    }
+
     /// The lock is held until `deadline` at least: the command may run. A lease that is as good as over starts
     /// nothing.
     pub fn start(&mut self, now: Time, deadline: Time) {
@@ -148,9 +159,11 @@ impl Guard {
                 }
             }
             Stage::Abandoned { cause, frozen } if again && (frozen || self.asked > 0) => self.kill(now, cause),
-            Stage::Abandoned { .. } => {
+            Stage::Abandoned { frozen, .. } => {
                 self.asked += u32::from(again);
-                self.send(Reach::Group, signal);
+                // The whole tree was frozen, so the whole tree goes on.
+                let thaw = frozen && signal == Signal::Cont;
+                self.send(if thaw { Reach::Tree } else { Reach::Group }, signal);
             }
             Stage::Stopping { cause, .. } if again => self.kill(now, cause),
             _ => {}
@@ -177,9 +190,11 @@ impl Guard {
     pub fn reaped(&mut self, now: Time, exit: Option<Exit>, below: u32) {
         self.below = below;
         self.exit = self.exit.or(exit);
+        // Whoever takes over from a watchdog may never have known the command.
+        let known = self.exit.is_some() || matches!(self.stage, Stage::Killing { cause: Cause::Unwatched, .. });
         match self.stage {
             Stage::Running | Stage::Abandoned { .. } | Stage::Stopping { .. } | Stage::Killing { .. }
-                if below == 0 && self.exit.is_some() =>
+                if below == 0 && known =>
             {
                 self.ended(now);
             }

@@ -262,6 +262,8 @@ fn on_lost_stop_freezes_and_waits_for_the_operator() {
     assert_eq!(at, Duration::from_millis(8_550));
     assert_eq!(outputs[0], Output::Send { to: Reach::Tree, signal: Signal::Stop });
     assert_eq!(bench.guard.next_deadline(), None);
+    bench.guard.signal(bench.now, Signal::Cont);
+    assert_eq!(bench.drain(), [Output::Send { to: Reach::Tree, signal: Signal::Cont }]);
     bench.guard.wrapper_gone(bench.now);
     assert_eq!(bench.drain(), [], "a frozen command is not gone: its session is not ended");
     bench.guard.signal(bench.now, Signal::Term);
@@ -299,4 +301,18 @@ fn the_margins_fit_the_shortest_and_the_longest_lease() {
         assert_eq!(config.kill_margin(), Duration::from_millis(margin_ms));
         assert_eq!(config.stop_budget(), config.kill_margin(), "without a grace it is killed as late as is safe");
     }
+}
+
+#[test]
+fn l1_after_the_watchdogs_end_nothing_is_released_before_the_tree_is_gone() {
+    let config = Config { ttl: TTL, grace: Duration::from_secs(2), on_lost: OnLost::Notify };
+    let mut bench = Bench { guard: Guard::unwatched(config, START), now: START };
+    assert_eq!(bench.drain(), [Output::Kill, Output::Tell(Notice::Killing { cause: Cause::Unwatched })]);
+    bench.guard.reaped(bench.now, None, 2);
+    assert_eq!(bench.drain(), []);
+    assert_eq!(bench.step().1, [Output::Kill]);
+    bench.guard.reaped(bench.now, None, 0);
+    let ending = Ending { exit: None, cause: Cause::Unwatched };
+    assert_eq!(bench.drain(), [Output::Tell(Notice::Ended(ending))]);
+    assert_eq!(ending.exit_code(), 70);
 }
