@@ -1,0 +1,235 @@
+//! `raceproof locks` and `raceproof sessions`.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::{Duration, SystemTime};
+
+use raceproof_core::wire::{Lock, LockPage, Mode, SessionInfo, SessionPage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Reader, print, server, with_client};
+use crate::args::Listing;
+use crate::config::Settings;
+use crate::failure::Failure;
+use crate::http::{CallError, Client, segment};
+
+/// How often a server is asked while watching.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// How many entries one call asks for.
+const PAGE: u32 = 1_000;
+/// Clears a terminal and goes to its first line.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub(super) fn locks(args: &Listing, settings: Settings) -> Result<u8, Failure> {
+    list::<LockPage>(args, settings)
+}
+
+pub(super) fn sessions(args: &Listing, settings: Settings) -> Result<u8, Failure> {
+    list::<SessionPage>(args, settings)
+}
+
+/// A kind of listing.
+trait Page: DeserializeOwned {
+    type Entry: Serialize;
+    const NAME: &'static str;
+    const HEAD: &'static [&'static str];
+
+    fn split(self) -> (Vec<Self::Entry>, Option<String>);
+    /// One line or several for people.
+    fn rows(entry: &Self::Entry) -> Vec<Vec<String>>;
+    /// What makes an entry differ from what it was: everything but ages.
+    fn essence(entry: &Self::Entry) -> String;
+}
+
+fn list<P: Page>(args: &Listing, settings: Settings) -> Result<u8, Failure> {
+    let (server, token) = server(&with_client(settings, &args.client))?;
+    let client = Client::new(&server, token.as_deref(), Duration::from_secs(10));
+    let fetch = || fetch::<P>(&client, &args.prefix).map_err(|error| Failure::call(&server, &error));
+    if !args.watch {
+        let entries = fetch()?;
+        let shown = if args.json { as_json::<P>(1, &entries) } else { as_table::<P>(&entries) };
+        print(&shown)?;
+        return Ok(0);
+    }
+    let redraw = !args.json && std::io::stdout().is_terminal();
+    let mut seen = None;
+    let mut seq = 0;
+    loop {
+        let entries = fetch()?;
+        let essence: Vec<String> = entries.iter().map(P::essence).collect();
+        if redraw || seen.as_ref() != Some(&essence) {
+            seq += 1;
+            let shown = match (args.json, redraw) {
+                (true, _) => as_json::<P>(seq, &entries),
+                (false, true) => format!("{CLEAR}{}", as_table::<P>(&entries)),
+                (false, false) => format!("{}\n", as_table::<P>(&entries)),
+            };
+            if print(&shown)? == Reader::Gone {
+                return Ok(0);
+            }
+            seen = Some(essence);
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+fn fetch<P: Page>(client: &Client, prefix: &str) -> Result<Vec<P::Entry>, CallError> {
+    let mut entries = Vec::new();
+    let mut path = format!("/v1/{}?limit={PAGE}&prefix={}", P::NAME, segment(prefix));
+    loop {
+        let (page, next) = client.get::<P>(&path)?.split();
+        entries.extend(page);
+        let Some(next) = next else { return Ok(entries) };
+        path = format!("/v1/{}?limit={PAGE}&prefix={}&after={}", P::NAME, segment(prefix), segment(&next));
+    }
+}
+
+/// The envelope of everything that is printed as JSON: additive only.
+pub(super) fn envelope(seq: u64, kind: &str, fields: &Value) -> Value {
+    let mut object = json!({
+        "v": 1,
+        "ts": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
+        "seq": seq,
+        "type": kind,
+    });
+    if let (Some(object), Some(fields)) = (object.as_object_mut(), fields.as_object()) {
+        object.extend(fields.clone());
+    }
+    object
+}
+
+fn as_json<P: Page>(seq: u64, entries: &[P::Entry]) -> String {
+    format!("{}\n", envelope(seq, P::NAME, &json!({ P::NAME: entries })))
+}
+
+fn as_table<P: Page>(entries: &[P::Entry]) -> String {
+    if entries.is_empty() {
+        return format!("no {}\n", P::NAME);
+    }
+    table(P::HEAD, &entries.iter().flat_map(P::rows).collect::<Vec<_>>())
+}
+
+fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        cells.chain(head.get(column).map(|cell| cell.len())).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut shown = String::new();
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        // Writing to a string cannot fail.
+        let _ = writeln!(shown, "{}", padded.join("  ").trim_end());
+    };
+    line(&mut head.iter().copied());
+    for row in rows {
+        line(&mut row.iter().map(String::as_str));
+    }
+    shown
+}
+
+/// An age or a remainder, in whole seconds from ten on.
+fn span(ms: u64) -> String {
+    let ms = if ms >= 10_000 { ms / 1_000 * 1_000 } else { ms };
+    humantime::format_duration(Duration::from_millis(ms)).to_string()
+}
+
+/// A name that cannot garble a table: control characters are escaped.
+fn shown(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+impl Page for LockPage {
+    type Entry = Lock;
+    const NAME: &'static str = "locks";
+    const HEAD: &'static [&'static str] = &["NAME", "MODE", "TOKEN", "HOLDER", "HELD FOR", "LEASE LEFT", "WAITERS"];
+
+    fn split(self) -> (Vec<Lock>, Option<String>) {
+        (self.locks, self.next.map(|next| next.to_string()))
+    }
+
+    fn rows(lock: &Lock) -> Vec<Vec<String>> {
+        let waiters = lock.waiters_count.to_string();
+        if lock.holders.is_empty() {
+            let why = lock.delay_left_ms.map_or_else(|| "free".into(), |left| format!("closed for {}", span(left)));
+            return vec![vec![shown(&lock.name), why, "-".into(), "-".into(), "-".into(), "-".into(), waiters]];
+        }
+        let row = |(index, holder): (usize, &raceproof_core::wire::Holder)| {
+            let mode = match (lock.permits, holder.mode) {
+                (Some(permits), _) => format!("{}/{permits}", holder.take.unwrap_or(1)),
+                (None, Mode::Shared) => "shared".into(),
+                (None, Mode::Exclusive) => "exclusive".into(),
+            };
+            vec![
+                if index == 0 { shown(&lock.name) } else { String::new() },
+                mode,
+                holder.token.to_string(),
+                shown(&holder.session_name),
+                span(holder.age_ms),
+                span(holder.lease_left_ms),
+                if index == 0 { waiters.clone() } else { String::new() },
+            ]
+        };
+        lock.holders.iter().enumerate().map(row).collect()
+    }
+
+    fn essence(lock: &Lock) -> String {
+        let holders = lock.holders.iter().map(|holder| holder.token.as_u64());
+        let waiters = lock.waiters.iter().map(|waiter| waiter.session.as_u64());
+        let holders: Vec<u64> = holders.collect();
+        let waiters: Vec<u64> = waiters.collect();
+        format!("{:?} {holders:?} {} {waiters:?} {}", lock.name, lock.waiters_count, lock.delay_left_ms.is_some())
+    }
+}
+
+impl Page for SessionPage {
+    type Entry = SessionInfo;
+    const NAME: &'static str = "sessions";
+    const HEAD: &'static [&'static str] = &["SESSION", "NAME", "LEASE", "LEASE LEFT", "CONNECTED", "GRANTS", "WAITS"];
+
+    fn split(self) -> (Vec<SessionInfo>, Option<String>) {
+        (self.sessions, self.next.map(|next| next.to_string()))
+    }
+
+    fn rows(session: &SessionInfo) -> Vec<Vec<String>> {
+        vec![vec![
+            session.session.to_string(),
+            shown(&session.name),
+            span(session.ttl_ms),
+            span(session.lease_left_ms),
+            if session.connected { "yes" } else { "no" }.into(),
+            session.grants.to_string(),
+            session.waits.to_string(),
+        ]]
+    }
+
+    fn essence(session: &SessionInfo) -> String {
+        format!("{} {} {} {}", session.session, session.connected, session.grants, session.waits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_has_one_line_a_holder_and_shows_no_control_characters() {
+        let lock: Lock = serde_json::from_value(json!({
+            "name": "a\u{1b}[31m",
+            "holders": [
+                {"session": 1, "session_name": "host:1", "token": 7, "mode": "shared", "class": "durable", "age_ms": 192_345, "lease_left_ms": 9_500},
+                {"session": 2, "session_name": "host:22", "token": 9, "mode": "shared", "class": "durable", "age_ms": 5, "lease_left_ms": 100},
+            ],
+            "waiters_count": 1,
+            "waiters": [],
+        })).expect("a lock");
+        insta::assert_snapshot!(as_table::<LockPage>(&[lock]), @r"
+        NAME         MODE    TOKEN  HOLDER   HELD FOR  LEASE LEFT  WAITERS
+        a\u{1b}[31m  shared  7      host:1   3m 12s    9s 500ms    1
+                     shared  9      host:22  5ms       100ms
+        ");
+        assert_eq!(as_table::<LockPage>(&[]), "no locks\n");
+    }
+}
