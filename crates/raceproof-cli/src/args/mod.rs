@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use guarded::{ClassArg, Elect, Guarded, Lock, OnLostArg, ttl};
 pub(crate) use look::{Listing, Release, Store, StoreAction};
-pub(crate) use serve::{LogFormat, StoreArg};
+pub(crate) use serve::{LogFormat, Serve, StoreArg};
 
 /// Exit codes: one table for help, manual and documents.
 pub(crate) const EXIT_CODES: &str = "\
@@ -59,6 +59,8 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a server
+    Serve(Serve),
     /// Run a command while holding locks
     Lock(Lock),
     /// Run a command while leading an election

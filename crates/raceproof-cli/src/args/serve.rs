@@ -28,6 +28,9 @@ pub(crate) struct Serve {
     /// Let pages of this origin call; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+    /// A name that this machine is called by in links to a loopback server; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub allow_host: Vec<String>,
     /// Accept a non-loopback address without a token
     #[arg(long)]
     pub insecure: bool,

@@ -6,6 +6,7 @@ mod doctor;
 mod guarded;
 mod list;
 mod release;
+mod serve;
 mod store;
 
 use std::ffi::OsString;
@@ -51,6 +52,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         say::warning("unknown-variable", warning);
     }
     match cli.command {
+        Command::Serve(args) => serve::serve(args, settings),
         Command::Lock(args) => guarded::lock(args, settings),
         Command::Elect(args) => guarded::elect(args, settings),
         Command::Locks(args) => list::locks(&args, settings),

@@ -40,7 +40,7 @@ const fn key(name: &'static str, variable: &'static str, default: Option<&'stati
 }
 
 /// Every setting.
-pub(crate) const KEYS: [Key; 15] = [
+pub(crate) const KEYS: [Key; 16] = [
     Key { check: server, ..key("server", "RACEPROOF_SERVER", Some("http://127.0.0.1:7117"), "the server to talk to") },
     Key { secret: true, ..key("auth-token", "RACEPROOF_AUTH_TOKEN", None, "the token that the server asks for") },
     key("auth-token-file", "RACEPROOF_AUTH_TOKEN_FILE", None, "a file that holds the token that the server asks for"),
@@ -78,6 +78,10 @@ pub(crate) const KEYS: [Key; 15] = [
     Key {
         list: true,
         ..key("serve.allow-origin", "RACEPROOF_SERVE_ALLOW_ORIGIN", None, "origins of pages that may call the server")
+    },
+    Key {
+        list: true,
+        ..key("serve.allow-host", "RACEPROOF_SERVE_ALLOW_HOST", None, "names that a loopback server is called by")
     },
     Key {
         check: yes_or_no,

@@ -99,6 +99,14 @@ impl Settings {
         self
     }
 
+    /// What a repeated flag said, if it was given, wins.
+    pub(crate) fn flags(mut self, key: &'static str, texts: &[String]) -> Self {
+        if !texts.is_empty() {
+            self.0.insert(key, Value { texts: texts.to_vec(), origin: Origin::Flag });
+        }
+        self
+    }
+
     /// A setting with its origin.
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         self.0.get(key)
@@ -112,6 +120,11 @@ impl Settings {
     /// A list.
     pub(crate) fn list(&self, key: &str) -> Vec<String> {
         self.value(key).map(|value| value.texts.clone()).unwrap_or_default()
+    }
+
+    /// A yes or no; no unless it is set.
+    pub(crate) fn is(&self, key: &str) -> bool {
+        self.text(key) == Some("true")
     }
 
     /// A duration that has a default.
