@@ -1,5 +1,6 @@
 //! What every implementation of `Storage` must do, run against all of them.
 #![cfg(feature = "store")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::sync::Arc;
 

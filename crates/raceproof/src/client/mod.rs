@@ -17,7 +17,6 @@ use raceproof_core::id::{SessionId, SessionKey, Token};
 use raceproof_core::time::Time;
 use raceproof_core::wire::LostReason;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
 
 pub(crate) use self::op::{Claimed, OpFuture};
 pub(crate) use self::state::State;
@@ -30,15 +29,12 @@ use crate::lease::{GrantCell, Lease};
 pub(crate) enum Clock {
     /// Goes on while the machine sleeps.
     Boottime,
-    /// Tokio's, which tests may pause. For what has no lease that anyone else counts.
-    Tokio(Instant),
 }
 
 impl Clock {
     pub(crate) fn now(self) -> Time {
         match self {
             Self::Boottime => crate::clock::now(),
-            Self::Tokio(origin) => Time::ZERO + origin.elapsed(),
         }
     }
 }
