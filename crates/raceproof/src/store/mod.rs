@@ -36,7 +36,7 @@ pub use self::writer::{Writer, WriterEvent, WriterOptions};
 /// A durable log of records with snapshots.
 ///
 /// `load` comes first and once. Calls are made by one thread at a time; none of them returns before it is done.
-pub trait Storage: Send {
+pub trait Storage: fmt::Debug + Send {
     /// Reads what is durable, cuts off a torn tail, and makes sure that what it returns stays: a record that was
     /// read is on disk, not only in a cache.
     ///

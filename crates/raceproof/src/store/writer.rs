@@ -7,6 +7,7 @@
 //! After a failure it writes nothing more, and says so once.
 
 use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -276,7 +277,9 @@ impl Run {
         let mut round = Round::default();
         loop {
             self.next(&mut round);
-            if let Err(error) = self.act(&mut round) {
+            // Whoever waits must learn of a panic too; nothing is used of what it left behind.
+            let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.act(&mut round)));
+            if let Err(error) = outcome.unwrap_or(Err(WriteError::WriterGone)) {
                 self.fail(error);
             }
             if round.stop || self.failed {
@@ -289,9 +292,8 @@ impl Run {
     fn next(&mut self, round: &mut Round) {
         let lazy = self.shared.options.lazy_flush;
         let shared = Arc::clone(&self.shared);
+        self.publish();
         let mut queue = shared.lock();
-        queue.stats = self.storage.stats();
-        queue.stats.snapshot_wanted &= queue.snapshot.is_none();
         // The first sleep after work is a short one: a record that comes meanwhile need not wake anybody, and if
         // none comes it is time for `idle`.
         let mut rested = round.idle;
@@ -343,6 +345,7 @@ impl Run {
             self.storage.flush()?;
             if let Some(lsn) = last {
                 self.flushed = lsn;
+                self.publish();
                 (self.on_event)(WriterEvent::Flushed(lsn));
             }
         }
@@ -364,6 +367,14 @@ impl Run {
             self.storage.idle()?;
         }
         Ok(())
+    }
+
+    /// Makes the store's numbers known, before whatever is told that is based on them.
+    fn publish(&self) {
+        let stats = self.storage.stats();
+        let mut queue = self.shared.lock();
+        queue.stats = stats;
+        queue.stats.snapshot_wanted &= queue.snapshot.is_none();
     }
 
     fn begin_snapshot(&mut self, lsn: Lsn, snapshot: Vec<u8>) -> Result<(), WriteError> {
