@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use raceproof_core::id::Lsn;
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
 
 use super::disk::OsDisk;
 use super::error::{LoadError, OpenError};
@@ -145,7 +147,18 @@ fn check_redb(dir: &Path) -> Result<Loaded, LoadError> {
     if !path.exists() {
         return Err(LoadError::Missing { path, detail: "it is the database".to_owned() });
     }
-    let database = redb::ReadOnlyDatabase::open(&path).map_err(|error| redb_store::load_error(&path, error))?;
+    let fail = |error| LoadError::io("read", &path, error);
+    // redb repairs a file whose process was killed before it reads it, so it gets a copy.
+    let bytes = std::fs::read(&path).map_err(fail)?;
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64).and_then(|()| copy.write(0, &bytes)).map_err(fail)?;
+    drop(bytes);
+    let database = redb::Database::builder().create_with_backend(copy);
+    let mut database = database.map_err(|error| redb_store::load_error(&path, error))?;
+    if !database.check_integrity().map_err(|error| redb_store::load_error(&path, error))? {
+        let detail = "the checksums of the database itself do not hold".to_owned();
+        return Err(LoadError::Corrupt { path, offset: 0, detail });
+    }
     Ok(redb_store::read(&database, &path)?.0)
 }
 

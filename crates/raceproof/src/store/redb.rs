@@ -11,7 +11,7 @@ use std::sync::Arc;
 use raceproof_core::id::Lsn;
 use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::disk::OsDisk;
+use super::disk::{Disk, OsDisk};
 use super::error::{LoadError, OpenError, WriteError};
 use super::identity::{self, Identity, StoreId};
 use super::lock::DirLock;
@@ -51,18 +51,12 @@ impl RedbStore {
             Some(Identity { kind: found, .. }) => {
                 return Err(OpenError::OtherKind { dir: dir.to_owned(), found, wanted: Kind::Redb });
             }
-            None if path.exists() => {
-                let file = REDB_FILE.to_owned();
-                return Err(OpenError::NoIdentity { dir: dir.to_owned(), file, identity: identity::IDENTITY_FILE });
-            }
-            None => {
-                let id = StoreId::random().map_err(|error| LoadError::io("draw a random id for", dir, error))?;
-                identity::write(&disk, Identity { kind: Kind::Redb, id })?;
-            }
+            None => make(&disk, &path)?,
         }
-        let database = Database::create(&path).map_err(|error| load_error(&path, error))?;
-        create_tables(&database).map_err(|error| load_error(&path, error))?;
-        std::fs::File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| LoadError::io("sync", dir, error))?;
+        if !path.exists() {
+            return Err(LoadError::Missing { path, detail: "it is the database".to_owned() }.into());
+        }
+        let database = Database::open(&path).map_err(|error| load_error(&path, error))?;
         Ok(Self { path, database, pending: Vec::new(), stats: None, failed: None, _lock: lock })
     }
 
@@ -89,6 +83,21 @@ impl RedbStore {
         stats.flushes += 1;
         Ok(())
     }
+}
+
+/// Makes a store where none is. The identity is written last: without it, an empty database is the rest of an
+/// attempt.
+fn make(disk: &OsDisk, path: &Path) -> Result<(), OpenError> {
+    let dir = disk.dir();
+    let database = Database::create(path).map_err(|error| load_error(path, error))?;
+    create_tables(&database).map_err(|error| load_error(path, error))?;
+    if read(&database, path)?.0.last_lsn() > Lsn::new(0) {
+        let file = REDB_FILE.to_owned();
+        return Err(OpenError::NoIdentity { dir: dir.to_owned(), file, identity: identity::IDENTITY_FILE });
+    }
+    disk.sync_dir().map_err(|error| LoadError::io("sync", dir, error))?;
+    let id = StoreId::random().map_err(|error| LoadError::io("draw a random id for", dir, error))?;
+    Ok(identity::write(disk, Identity { kind: Kind::Redb, id })?)
 }
 
 fn create_tables(database: &Database) -> Result<(), redb::Error> {

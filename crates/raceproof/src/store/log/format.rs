@@ -13,7 +13,7 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) const SECTOR: usize = 512;
 /// A segment's header has a block of its own, so that no later write touches it.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 4096;
-pub(crate) const SNAPSHOT_HEADER_BYTES: usize = 72;
+pub(crate) const SNAPSHOT_HEADER_BYTES: usize = 68;
 /// What a frame has before its payload.
 pub(crate) const FRAME_HEADER_BYTES: usize = 24;
 /// Frames begin at multiples of this.
@@ -85,7 +85,6 @@ impl SnapshotHeader {
         out.extend(self.payload_bytes.to_le_bytes());
         out.extend(self.payload_crc.to_le_bytes());
         out.extend(crc32fast::hash(&out).to_le_bytes());
-        out.resize(SNAPSHOT_HEADER_BYTES, 0);
         out
     }
 
@@ -249,4 +248,107 @@ pub(crate) fn is_blank(bytes: &[u8]) -> bool {
 /// The checksum of a snapshot's payload.
 pub(crate) fn payload_crc(payload: &[u8]) -> u32 {
     crc32fast::hash(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STORE: StoreId = StoreId(0xfeed);
+
+    fn encoded(seq: u64, lsn: u64, flushed: u64, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        Frames::new(STORE, seq).encode(&mut out, Lsn::new(lsn), Lsn::new(flushed), payload);
+        out
+    }
+
+    #[test]
+    fn headers_are_read_back_and_any_changed_byte_is_noticed() {
+        let segment = SegmentHeader { store: STORE, seq: 3, bytes: 1 << 22 };
+        assert_eq!(SegmentHeader::decode(&segment.encode(), STORE), Ok(segment));
+        let snapshot = SnapshotHeader {
+            store: STORE,
+            lsn: Lsn::new(9),
+            seq: 3,
+            seq_first_lsn: Lsn::new(4),
+            payload_bytes: 100,
+            payload_crc: 7,
+        };
+        assert_eq!(SnapshotHeader::decode(&snapshot.encode(), STORE), Ok(snapshot));
+        for at in 0..48 {
+            let mut changed = segment.encode();
+            changed[at] ^= 1;
+            assert!(SegmentHeader::decode(&changed, STORE).is_err(), "byte {at}");
+        }
+        for at in 0..SNAPSHOT_HEADER_BYTES {
+            let mut changed = snapshot.encode();
+            changed[at] ^= 1;
+            assert!(SnapshotHeader::decode(&changed, STORE).is_err(), "byte {at}");
+        }
+        assert_eq!(SegmentHeader::decode(&segment.encode(), StoreId(1)), Err(HeaderError::OtherStore));
+    }
+
+    #[test]
+    fn a_frame_of_another_segment_is_none_of_this_one() {
+        let frame = encoded(1, 5, 4, b"payload");
+        assert!(Frames::new(STORE, 1).decode(&frame).is_some());
+        assert!(Frames::new(STORE, 2).decode(&frame).is_none());
+        assert!(Frames::new(StoreId(1), 1).decode(&frame).is_none());
+    }
+
+    #[test]
+    fn marks_are_told_from_records() {
+        let mark = encoded(1, 5, 5, b"");
+        assert!(Frames::new(STORE, 1).decode(&mark).unwrap().is_mark());
+        assert!(!Frames::new(STORE, 1).decode(&encoded(1, 5, 4, b"")).unwrap().is_mark());
+    }
+
+    proptest! {
+        #[test]
+        fn a_frame_is_read_back(lsn in 1_u64.., behind in 1_u64.., payload in prop::collection::vec(any::<u8>(), 0..600)) {
+            let flushed = lsn.saturating_sub(behind);
+            let bytes = encoded(7, lsn, flushed, &payload);
+            let frame = Frames::new(STORE, 7).decode(&bytes).unwrap();
+            prop_assert_eq!(frame.lsn, Lsn::new(lsn));
+            prop_assert_eq!(frame.flushed, Lsn::new(flushed));
+            prop_assert_eq!(frame.payload, &payload[..]);
+            prop_assert_eq!(frame.bytes, bytes.len());
+        }
+
+        #[test]
+        fn a_changed_or_cut_frame_is_none(
+            payload in prop::collection::vec(any::<u8>(), 0..200),
+            at in any::<prop::sample::Index>(),
+            change in 1_u8..,
+        ) {
+            let bytes = encoded(7, 3, 2, &payload);
+            let at = at.index(bytes.len());
+            let mut changed = bytes.clone();
+            changed[at] ^= change;
+            prop_assert_eq!(Frames::new(STORE, 7).decode(&changed), None);
+            prop_assert_eq!(Frames::new(STORE, 7).decode(&bytes[..at]), None);
+        }
+
+        #[test]
+        fn decoders_take_any_bytes(mut bytes in prop::collection::vec(any::<u8>(), 0..300), magic in any::<bool>()) {
+            prop_assert_eq!(Frames::new(STORE, 7).decode(&bytes), None);
+            let _ = Frames::claimed_bytes(&bytes);
+            if magic && bytes.len() > 12 {
+                bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+                bytes[..8].copy_from_slice(&SEGMENT_MAGIC);
+                prop_assert!(SegmentHeader::decode(&bytes, STORE).is_err());
+                bytes[..8].copy_from_slice(&SNAPSHOT_MAGIC);
+            }
+            prop_assert!(SnapshotHeader::decode(&bytes, STORE).is_err());
+        }
+
+        #[test]
+        fn blank_means_all_zero(len in 0_usize..300, at in prop::option::of(0_usize..300)) {
+            let mut bytes = vec![0; len];
+            let hit = at.and_then(|at| bytes.get_mut(at)).map(|byte| *byte = 1).is_some();
+            prop_assert_eq!(is_blank(&bytes), !hit);
+        }
+    }
 }
