@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use raceproof::store::StorageStats;
 use raceproof_core::hub::Stats;
 use raceproof_core::id::{ConnId, SessionKey};
-use raceproof_core::wire::{Code, Problem, Request, Response};
+use raceproof_core::wire::{Code, Problem, Release, Request, Resign, Response};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::outbox::Outbox;
@@ -65,10 +65,10 @@ impl Link {
     pub(crate) async fn call(&self, session: Option<SessionKey>, request: Request) -> Answer {
         let (reply, answer) = oneshot::channel();
         let conn = self.conn();
+        let mut pending = Pending { link: self, conn, undo_as: undo_as(session, &request), answer, answered: false };
         self.send(Input::Call { conn, session, request, reply });
-        let mut guard = Abandon { link: self, conn, answered: false };
-        let answer = answer.await;
-        guard.answered = true;
+        let answer = (&mut pending.answer).await;
+        pending.answered = true;
         answer.unwrap_or_else(|_stopped| Err(Box::new(stopping())))
     }
 
@@ -88,17 +88,113 @@ pub(crate) fn stopping() -> Problem {
         .with_retry_after_ms(1_000)
 }
 
-/// Tells the sequencer when a call's future is dropped before its answer came.
-struct Abandon<'a> {
+/// A call whose future may be dropped before its answer came, or after it came and before anybody looked.
+struct Pending<'a> {
     link: &'a Link,
     conn: ConnId,
+    undo_as: Option<SessionKey>,
+    answer: oneshot::Receiver<Answer>,
     answered: bool,
 }
 
-impl Drop for Abandon<'_> {
+impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        if !self.answered {
-            self.link.send(Input::Disconnect { conn: self.conn });
+        if self.answered {
+            return;
         }
+        // From here on the sequencer finds that nobody listens, and takes back what it grants.
+        self.answer.close();
+        match self.answer.try_recv() {
+            Ok(answer) => {
+                if let (Some(session), Some(request)) = (self.undo_as, undo(answer)) {
+                    let (reply, _nobody) = oneshot::channel();
+                    let conn = self.link.conn();
+                    self.link.send(Input::Call { conn, session: Some(session), request, reply });
+                }
+            }
+            Err(_) => self.link.send(Input::Disconnect { conn: self.conn }),
+        }
+    }
+}
+
+/// The session to give a grant back for, should nobody be there to take it. A request with an id is asked again by
+/// whoever did not hear its answer, and must then find what it was given (L12): its lease bounds it.
+pub(super) fn undo_as(session: Option<SessionKey>, request: &Request) -> Option<SessionKey> {
+    let named = match request {
+        Request::Acquire(acquire) => acquire.request.is_some(),
+        Request::Campaign(campaign) => campaign.request.is_some(),
+        _ => true,
+    };
+    session.filter(|_| !named)
+}
+
+/// The request that takes back what an undelivered answer gave.
+pub(super) fn undo(answer: Answer) -> Option<Request> {
+    match *answer.ok()? {
+        Response::Granted(grant) => {
+            let name = Arc::clone(grant.names.first()?);
+            Some(Request::Release(Release { name, token: grant.token }))
+        }
+        Response::Elected(leader) => {
+            Some(Request::Resign(Resign { election: leader.election, term: leader.term, to: None }))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use raceproof_core::id::{SessionId, Token};
+    use raceproof_core::wire::{Acquire, Grant};
+
+    use super::*;
+
+    fn acquire(id: &str) -> Request {
+        let request = if id.is_empty() { String::new() } else { format!(r#""request":"{id}","#) };
+        let acquire: Acquire = serde_json::from_str(&format!(r#"{{{request}"names":["x"]}}"#)).unwrap();
+        Request::Acquire(acquire)
+    }
+
+    fn granted() -> Answer {
+        let grant = Grant { token: Token::new(7), names: vec!["x".into()], mode: Default::default(), lease_ms: 1 };
+        Ok(Box::new(Response::Granted(grant)))
+    }
+
+    /// Starts a call, does something with its end at the sequencer, drops it unlooked at, and gives what follows.
+    fn abandon(id: &str, then: impl FnOnce(oneshot::Sender<Answer>)) -> Option<Input> {
+        let (sender, mut inputs) = mpsc::unbounded_channel();
+        let link = Link::new(sender);
+        let key = SessionKey { id: SessionId::new(1), secret: 2 };
+        {
+            let mut call = Box::pin(link.call(Some(key), acquire(id)));
+            let Poll::Pending = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+                panic!("answered by nobody")
+            };
+            let Ok(Input::Call { reply, .. }) = inputs.try_recv() else { panic!("no call") };
+            then(reply);
+        }
+        inputs.try_recv().ok()
+    }
+
+    #[test]
+    fn l4_a_grant_that_came_while_its_caller_left_is_given_back() {
+        let back = abandon("", |reply| reply.send(granted()).unwrap());
+        let Some(Input::Call { request: Request::Release(release), .. }) = back else { panic!("{back:?}") };
+        assert_eq!((&*release.name, release.token), ("x", Token::new(7)));
+    }
+
+    #[test]
+    fn l12_a_grant_under_an_id_waits_for_its_retry() {
+        assert!(abandon("r", |reply| reply.send(granted()).unwrap()).is_none());
+    }
+
+    #[test]
+    fn l4_a_call_that_nobody_waits_for_is_cancelled() {
+        let mut kept = None;
+        let told = abandon("", |reply| kept = Some(reply));
+        assert!(matches!(told, Some(Input::Disconnect { .. })), "{told:?}");
+        assert!(kept.unwrap().send(granted()).is_err(), "the sequencer must see that nobody listens");
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use raceproof_core::hub::{Caller, ConnKind, Hub, Output};
 use raceproof_core::time::Time;
-use raceproof_core::wire::Request;
+use raceproof_core::wire::{Code, Problem, Request};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -121,18 +121,20 @@ impl Sequencer {
     fn turn(&mut self) {
         self.take_progress();
         let mut batch = std::mem::take(&mut self.batch);
+        // L5: nothing expires before what has waited in the queue until now.
+        let mut left = self.inputs.len();
         loop {
             for input in batch.drain(..) {
                 let now = self.clock.now();
                 self.input(now, input);
                 self.pump(now);
             }
-            // L5: nothing expires while something waits in the queue.
-            while batch.len() < BATCH
+            while batch.len() < BATCH.min(left)
                 && let Ok(input) = self.inputs.try_recv()
             {
                 batch.push(input);
             }
+            left -= batch.len();
             if batch.is_empty() {
                 break;
             }
@@ -247,7 +249,7 @@ impl Sequencer {
         }
         self.take_progress();
         // No waiting: whoever is told that the server stops need not be granted anything by it.
-        for conn in self.routes.refuse_calls() {
+        for conn in self.routes.refuse_calls(&link::stopping()) {
             let now = self.clock.now();
             self.hub.disconnect(now, conn);
             self.pump(now);
@@ -275,6 +277,8 @@ impl Sequencer {
             }
         }
         self.pump(self.clock.now());
+        // Whoever waits for a turn waits for a grant that will not come.
+        self.routes.refuse_calls(&Problem::new(Code::StoreFailed, &*detail));
         self.routes.end_all(Ending::StoreFailed);
         Outcome::StoreFailed(detail)
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use raceproof_core::id::{ConnId, SessionKey};
-use raceproof_core::wire::{Event, Release, Request, Resign, Response};
+use raceproof_core::wire::{Event, Problem, Request};
 use rustc_hash::FxHashMap;
 use tokio::sync::oneshot;
 
 use super::Answer;
-use super::link::stopping;
+use super::link::{undo, undo_as};
 use crate::metrics::Metrics;
 use crate::outbox::{Ending, Message, Outbox};
 
@@ -25,19 +25,12 @@ pub(super) struct Routes {
 #[derive(Debug)]
 pub(super) struct Call {
     reply: oneshot::Sender<Answer>,
-    /// The session to give a grant back for, should nobody be there to take it. A request with an id is asked again
-    /// by whoever did not hear its answer, and must then find what it was given (L12): its lease bounds it.
     undo_as: Option<SessionKey>,
 }
 
 impl Call {
     pub(super) fn new(reply: oneshot::Sender<Answer>, session: Option<SessionKey>, request: &Request) -> Self {
-        let named = match request {
-            Request::Acquire(acquire) => acquire.request.is_some(),
-            Request::Campaign(campaign) => campaign.request.is_some(),
-            _ => true,
-        };
-        Self { reply, undo_as: session.filter(|_| !named) }
+        Self { reply, undo_as: undo_as(session, request) }
     }
 }
 
@@ -107,29 +100,15 @@ impl Routes {
         self.done.pop()
     }
 
-    /// Answers every HTTP request that still waits: the server stops.
-    pub(super) fn refuse_calls(&mut self) -> Vec<ConnId> {
+    /// Answers every HTTP request that still waits: the server ends.
+    pub(super) fn refuse_calls(&mut self, problem: &Problem) -> Vec<ConnId> {
         let calls = std::mem::take(&mut self.calls);
         calls
             .into_iter()
             .map(|(conn, call)| {
-                let _gone = call.reply.send(Err(Box::new(stopping())));
+                let _gone = call.reply.send(Err(Box::new(problem.clone())));
                 conn
             })
             .collect()
-    }
-}
-
-/// The request that takes back what an undelivered answer gave.
-fn undo(answer: Answer) -> Option<Request> {
-    match *answer.ok()? {
-        Response::Granted(grant) => {
-            let name = Arc::clone(grant.names.first()?);
-            Some(Request::Release(Release { name, token: grant.token }))
-        }
-        Response::Elected(leader) => {
-            Some(Request::Resign(Resign { election: leader.election, term: leader.term, to: None }))
-        }
-        _ => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raceproof::store::{MemFault, MemOp, MemStore};
+use raceproof::store::{Keep, MemFault, MemOp, MemStore};
 use raceproof_server::{RunError, Server, StartError, StoreKind};
 use serde_json::json;
 
@@ -88,6 +88,34 @@ async fn a_store_that_fails_promises_nothing_and_ends_the_server() {
     assert_eq!(socket.closed().await, Some((4_503, "store_failed".to_owned())));
     let ended = server.ended().await;
     assert!(matches!(ended, Err(RunError::StoreFailed { .. })), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_full_disk_or_a_failed_write_is_told_to_everybody_and_nothing_more_is_promised() {
+    for (op, fault) in [(MemOp::Append, MemFault::Full), (MemOp::Append, MemFault::Io), (MemOp::Flush, MemFault::Full)]
+    {
+        let store = MemStore::new();
+        let server = run(Server::bind_on(Box::new(store.clone()), config(StoreKind::Memory)).await.unwrap());
+        let (a, b) = (server.session("a").await, server.session("b").await);
+        let token = server.take(&a, "held").await;
+        let body = json!({ "session": b, "wait_ms": 60_000 }).to_string();
+        let mut waits = send(server.addr, "POST", "/v1/locks/held/acquire", "", Some(body.as_bytes())).await;
+        server.until("/v1/locks/held", |lock| lock["waiters_count"] == 1).await;
+
+        store.fail_at(op, 0, fault);
+        let refused = server.post("/v1/locks/x/acquire", json!({ "session": a })).await;
+        refused.problem(503, "store_failed");
+        receive(&mut waits).await.problem(503, "store_failed");
+        let ended = server.ended().await;
+        assert!(matches!(ended, Err(RunError::StoreFailed { .. })), "{op:?} {fault:?}: {ended:?}");
+
+        // What was promised before is still there; what was refused is not.
+        let server =
+            run(Server::bind_on(Box::new(store.crash(Keep::Flushed)), config(StoreKind::Memory)).await.unwrap());
+        assert_eq!(server.get("/v1/locks/held").await.json()["holders"][0]["token"], token);
+        assert_eq!(server.get("/v1/locks/x").await.json()["holders"], json!([]));
+        server.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]
