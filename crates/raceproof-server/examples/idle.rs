@@ -1,0 +1,266 @@
+//! Measures what idle sessions cost: a server in a process of its own, many sessions that each hold one lock and do
+//! nothing but renew their leases, and the server's memory and processor time as the kernel counts them.
+//!
+//! ```text
+//! cargo run --release -p raceproof-server --example idle -- --sessions 20000 --ttl-ms 30000 --seconds 60
+//! ```
+//!
+//! Each session has a WebSocket of its own; those beyond `--sockets` share a few HTTP connections, because both
+//! processes may open no more files than `ulimit -n` says. Linux only: it reads `/proc`.
+#![expect(clippy::print_stdout, reason = "a program that reports")]
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use raceproof_server::{Server, ServerConfig, StoreKind};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+struct Plan {
+    sessions: usize,
+    sockets: usize,
+    ttl_ms: u64,
+    seconds: u64,
+}
+
+fn main() -> Result<(), Failure> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == "serve") {
+        return serve(args.get(1).map_or("", String::as_str));
+    }
+    let value = |name: &str, default: u64| -> Result<u64, Failure> {
+        match args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)) {
+            Some(text) => Ok(text.parse()?),
+            None => Ok(default),
+        }
+    };
+    let sessions = value("--sessions", 20_000)?;
+    let plan = Plan {
+        sessions: usize::try_from(sessions)?,
+        sockets: usize::try_from(value("--sockets", sessions.min(19_900))?)?,
+        ttl_ms: value("--ttl-ms", 10_000)?,
+        seconds: value("--seconds", 30)?,
+    };
+    tokio::runtime::Runtime::new()?.block_on(measure(plan))
+}
+
+/// The server's process: prints its address, and ends with its standard input.
+fn serve(dir: &str) -> Result<(), Failure> {
+    let mut config = ServerConfig::new(StoreKind::directory(dir));
+    config.listen.set_port(0);
+    raceproof_server::runtime()?.block_on(async {
+        let server = Server::bind(config).await?;
+        println!("{}", server.local_addr());
+        server
+            .run(async {
+                let read = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+                let _ended = tokio::task::spawn_blocking(read).await;
+            })
+            .await?;
+        Ok(())
+    })
+}
+
+async fn measure(plan: Plan) -> Result<(), Failure> {
+    let dir = std::env::temp_dir().join(format!("raceproof-idle-{}", std::process::id()));
+    let mut server = Command::new(std::env::current_exe()?)
+        .args(["serve", &dir.to_string_lossy()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let outcome = drive(&plan, &mut server).await;
+    drop(server.stdin.take());
+    server.wait()?;
+    std::fs::remove_dir_all(&dir)?;
+    outcome
+}
+
+async fn drive(plan: &Plan, server: &mut Child) -> Result<(), Failure> {
+    let mut addr = String::new();
+    BufReader::new(server.stdout.take().ok_or("the server has no output")?).read_line(&mut addr)?;
+    let addr: Arc<str> = addr.trim().into();
+    let pid = server.id();
+    println!("before: {:.1} MiB", memory_mib(pid)?);
+
+    let counts = Arc::new(Counts::default());
+    let opening = Arc::new(Semaphore::new(64));
+    let mut clients = JoinSet::new();
+    let begun = Instant::now();
+    let sockets = plan.sockets.min(plan.sessions);
+    for index in 0..sockets {
+        let (addr, counts, opening, ttl_ms) = (addr.clone(), counts.clone(), opening.clone(), plan.ttl_ms);
+        clients.spawn(async move { socket(&addr, index, ttl_ms, &counts, &opening).await });
+    }
+    let shared: Vec<usize> = (sockets..plan.sessions).collect();
+    for part in shared.chunks(50) {
+        let (addr, counts, part, ttl_ms) = (addr.clone(), counts.clone(), part.to_vec(), plan.ttl_ms);
+        clients.spawn(async move { requests(&addr, &part, ttl_ms, &counts).await });
+    }
+    while counts.holding.load(Ordering::Relaxed) < plan.sessions as u64 {
+        tokio::select! {
+            ended = clients.join_next() => ended.ok_or("no clients")???,
+            () = sleep(Duration::from_millis(50)) => {}
+        }
+    }
+    println!("{} sessions, {sockets} over WebSocket, opened and locked in {:.1?}", plan.sessions, begun.elapsed());
+    println!("loaded: {:.1} MiB", memory_mib(pid)?);
+    sleep(Duration::from_millis(plan.ttl_ms)).await;
+
+    let (ticks, renewals, start) = (ticks(pid)?, counts.renewals.load(Ordering::Relaxed), Instant::now());
+    sleep(Duration::from_secs(plan.seconds)).await;
+    let elapsed = start.elapsed().as_secs_f64();
+    let renewals = counts.renewals.load(Ordering::Relaxed) - renewals;
+    // Linux counts in hundredths of a second, whatever its timer's frequency.
+    let seconds = (self::ticks(pid)? - ticks) as f64 / 100.0;
+    if let Some(ended) = clients.try_join_next() {
+        ended??;
+        return Err("a client ended".into());
+    }
+    println!("idle:   {:.1} MiB", memory_mib(pid)?);
+    println!(
+        "idle:   {:.2} % of one core, {:.0} renewals/s with a lease of {} ms ({:.1} µs each)",
+        100.0 * seconds / elapsed,
+        renewals as f64 / elapsed,
+        plan.ttl_ms,
+        1e6 * seconds / renewals as f64,
+    );
+    Ok(())
+}
+
+#[derive(Default)]
+struct Counts {
+    holding: AtomicU64,
+    renewals: AtomicU64,
+}
+
+async fn socket(addr: &str, index: usize, ttl_ms: u64, counts: &Counts, opening: &Semaphore) -> Result<(), Failure> {
+    let permit = opening.acquire().await?;
+    let mut request = format!("ws://{addr}/v1/ws").into_client_request()?;
+    request.headers_mut().insert("sec-websocket-protocol", "raceproof.v1".parse()?);
+    let (mut socket, _) = tokio_tungstenite::client_async(request, TcpStream::connect(addr).await?).await?;
+    let open = format!(r#"{{"open":{{"name":"idle-{index}","ttl_ms":{ttl_ms}}}}}"#);
+    let acquire = format!(r#"{{"acquire":{{"names":["lock-{index}"]}}}}"#);
+    let mut seq = 0_u64;
+    for request in [open.as_str(), &acquire] {
+        seq += 1;
+        socket.send(Message::text(format!(r#"{{"seq":{seq},"request":{request}}}"#))).await?;
+        answered(&mut socket).await?;
+    }
+    drop(permit);
+    counts.holding.fetch_add(1, Ordering::Relaxed);
+    let mut renew = renewals(index, ttl_ms);
+    loop {
+        tokio::select! {
+            _ = renew.tick() => {
+                seq += 1;
+                socket.send(Message::text(format!(r#"{{"seq":{seq},"request":{{"keepalive":{{}}}}}}"#))).await?;
+            }
+            frame = socket.next() => match frame.ok_or("the server closed a connection")?? {
+                Message::Text(text) if text.contains("\"renewed\"") => {
+                    counts.renewals.fetch_add(1, Ordering::Relaxed);
+                }
+                Message::Text(text) => return Err(format!("unexpected: {text}").into()),
+                _ => {}
+            },
+        }
+    }
+}
+
+async fn answered(socket: &mut tokio_tungstenite::WebSocketStream<TcpStream>) -> Result<(), Failure> {
+    loop {
+        match socket.next().await.ok_or("the server closed a connection")?? {
+            Message::Text(text) if text.contains("\"ok\"") => return Ok(()),
+            Message::Text(text) => return Err(format!("refused: {text}").into()),
+            _ => {}
+        }
+    }
+}
+
+/// Several sessions that share one HTTP connection.
+async fn requests(addr: &str, indices: &[usize], ttl_ms: u64, counts: &Counts) -> Result<(), Failure> {
+    let mut stream = tokio::io::BufStream::new(TcpStream::connect(addr).await?);
+    let mut keys = Vec::new();
+    for index in indices {
+        let body = format!(r#"{{"name":"idle-{index}","ttl_ms":{ttl_ms}}}"#);
+        let opened = post(&mut stream, addr, "/v1/sessions", &body).await?;
+        let key = opened.split('"').nth(3).ok_or("no session")?.to_owned();
+        let body = format!(r#"{{"session":"{key}"}}"#);
+        post(&mut stream, addr, &format!("/v1/locks/lock-{index}/acquire"), &body).await?;
+        keys.push(key);
+        counts.holding.fetch_add(1, Ordering::Relaxed);
+    }
+    let mut renew = renewals(indices.first().copied().unwrap_or(0), ttl_ms);
+    loop {
+        renew.tick().await;
+        for key in &keys {
+            post(&mut stream, addr, &format!("/v1/sessions/{key}/keepalive"), "").await?;
+            counts.renewals.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn post(
+    stream: &mut tokio::io::BufStream<TcpStream>,
+    addr: &str,
+    path: &str,
+    body: &str,
+) -> Result<String, Failure> {
+    let mut request = format!("POST {path} HTTP/1.1\r\nHost: {addr}\r\n");
+    write!(request, "Content-Length: {}\r\n\r\n{body}", body.len())?;
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut length = 0;
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    if line.split(' ').nth(1).is_none_or(|status| !status.starts_with('2')) {
+        return Err(format!("refused: {line}").into());
+    }
+    loop {
+        line.clear();
+        stream.read_line(&mut line).await?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse()?,
+            Some(_) => {}
+            None => break,
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(String::from_utf8(body)?)
+}
+
+/// Every third of the lease, as the library does, spread over all clients.
+fn renewals(index: usize, ttl_ms: u64) -> tokio::time::Interval {
+    let period = Duration::from_millis(ttl_ms / 3);
+    let spread = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let first = period.mul_f64(spread as f64 / f64::from(u32::MAX));
+    let mut renew = interval_at(Instant::now() + first, period);
+    renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    renew
+}
+
+fn memory_mib(pid: u32) -> Result<f64, Failure> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
+}
+
+fn ticks(pid: u32) -> Result<u64, Failure> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let fields: Vec<_> = stat.rsplit(')').next().ok_or("no stat")?.split_whitespace().collect();
+    let field = |at: usize| fields.get(at).ok_or("a short stat")?.parse::<u64>().map_err(Failure::from);
+    Ok(field(11)? + field(12)?)
+}
