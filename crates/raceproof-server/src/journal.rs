@@ -179,6 +179,7 @@ fn describe(error: &dyn std::error::Error) -> String {
 }
 
 /// A store whose flushes are timed.
+#[derive(Debug)]
 struct Timed {
     storage: Box<dyn Storage>,
     metrics: Arc<Metrics>,
