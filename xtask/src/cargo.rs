@@ -34,7 +34,8 @@ impl Cargo {
 
     /// The core, without an operating system under it.
     pub(crate) fn wasm_core() -> Self {
-        Self::new(["build", "--package", "raceproof-core", "--target", crate::components::WASM_TARGET])
+        let library = ["rustc", "--package", "raceproof-core", "--lib", "--target", crate::components::WASM_TARGET];
+        Self::new(library).args(["--", "--deny", "warnings"])
     }
 
     /// Adds arguments.
@@ -60,15 +61,15 @@ impl Cargo {
     }
 
     /// Runs tests, and says how many there were. Failed tests are in the count, not in the error.
-    pub(crate) fn run_tests(mut self, run: &Run) -> Result<Count> {
+    pub(crate) fn run_tests(mut self, run: &Run, harness: Harness) -> Result<Count> {
         run.step(&self.line());
         if io::stdout().is_terminal() {
             self.command.env("CARGO_TERM_COLOR", "always");
         }
         let mut child =
             self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("cargo could not be started")?;
-        let stdout = child.stdout.take().map(|from| thread::spawn(move || tee(from, io::stdout())));
-        let stderr = child.stderr.take().map(|from| thread::spawn(move || tee(from, io::stderr())));
+        let stdout = child.stdout.take().map(|from| thread::spawn(move || tee(from, io::stdout(), harness)));
+        let stderr = child.stderr.take().map(|from| thread::spawn(move || tee(from, io::stderr(), harness)));
         let status = run.wait(child)?;
         let mut count = Count::default();
         for reader in [stdout, stderr].into_iter().flatten() {
@@ -83,6 +84,24 @@ impl Cargo {
     fn line(&self) -> String {
         let args = self.command.get_args().map(|arg| arg.to_string_lossy());
         format!("cargo {}", args.collect::<Vec<_>>().join(" "))
+    }
+}
+
+/// Who runs the tests, and so whose closing line is counted: a test that fails under nextest shows libtest's, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Harness {
+    /// `cargo test`.
+    Libtest,
+    /// `cargo nextest`.
+    Nextest,
+}
+
+impl Harness {
+    const fn closing(self) -> &'static str {
+        match self {
+            Self::Libtest => "test result:",
+            Self::Nextest => "Summary [",
+        }
     }
 }
 
@@ -102,11 +121,11 @@ impl Count {
         self.skipped += other.skipped;
     }
 
-    /// Reads the closing line of a test harness: libtest's `test result:` or nextest's `Summary`.
-    fn from_line(line: &str) -> Option<Self> {
+    /// Reads the closing line of a test harness.
+    fn from_line(line: &str, harness: Harness) -> Option<Self> {
         let plain = without_colour(line);
         let text = plain.trim_start();
-        if !text.starts_with("test result:") && !text.starts_with("Summary [") {
+        if !text.starts_with(harness.closing()) {
             return None;
         }
         let mut count = Self::default();
@@ -129,14 +148,14 @@ impl Count {
 }
 
 /// Copies what a child says, line by line, and counts the tests in it.
-fn tee(from: impl Read, mut to: impl Write) -> Count {
+fn tee(from: impl Read, mut to: impl Write, harness: Harness) -> Count {
     let mut count = Count::default();
     let mut from = BufReader::new(from);
     let mut line = Vec::new();
     while from.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
         // A reader of ours that went away must not stop the tests.
         let _closed = to.write_all(&line).and_then(|()| to.flush());
-        if let Some(counted) = Count::from_line(&String::from_utf8_lossy(&line)) {
+        if let Some(counted) = Count::from_line(&String::from_utf8_lossy(&line), harness) {
             count.add(counted);
         }
         line.clear();
@@ -166,19 +185,28 @@ mod tests {
     fn counts_the_closing_lines_of_both_runners() {
         let libtest =
             "test result: FAILED. 5 passed; 1 failed; 2 ignored; 0 measured; 3 filtered out; finished in 0.1s";
-        assert_eq!(Count::from_line(libtest), Some(Count { passed: 5, failed: 1, skipped: 2 }));
+        let counted = Some(Count { passed: 5, failed: 1, skipped: 2 });
+        assert_eq!(Count::from_line(libtest, Harness::Libtest), counted);
         let nextest = "     Summary [   0.005s] 12 tests run: 9 passed (1 slow), 2 failed, 1 timed out, 4 skipped";
-        assert_eq!(Count::from_line(nextest), Some(Count { passed: 9, failed: 3, skipped: 4 }));
+        let counted = Some(Count { passed: 9, failed: 3, skipped: 4 });
+        assert_eq!(Count::from_line(nextest, Harness::Nextest), counted);
         let coloured = "\u{1b}[32;1m     Summary\u{1b}[0m [   0.005s] \u{1b}[1m3\u{1b}[0m tests run: \u{1b}[1m3\u{1b}[0m \u{1b}[32;1mpassed\u{1b}[0m, \u{1b}[1m0\u{1b}[0m skipped";
-        assert_eq!(Count::from_line(coloured), Some(Count { passed: 3, failed: 0, skipped: 0 }));
-        assert_eq!(Count::from_line("test l1_one_holder ... ok"), None);
+        let counted = Some(Count { passed: 3, failed: 0, skipped: 0 });
+        assert_eq!(Count::from_line(coloured, Harness::Nextest), counted);
+        assert_eq!(Count::from_line("test l1_one_holder ... ok", Harness::Libtest), None);
+    }
+
+    #[test]
+    fn a_failure_that_nextest_shows_is_counted_once() {
+        let shown = b"    test result: FAILED. 0 passed; 1 failed; 0 ignored\n     Summary [   0.005s] 1 test run: 0 passed, 1 failed, 0 skipped\n";
+        assert_eq!(tee(&shown[..], Vec::new(), Harness::Nextest), Count { passed: 0, failed: 1, skipped: 0 });
     }
 
     #[test]
     fn copies_output_as_it_is_and_sums_it() {
         let said = b"running 1 test\ntest result: ok. 1 passed; 0 failed; 0 ignored\n\xff\ntest result: ok. 2 passed; 0 failed; 0 ignored";
         let mut copied = Vec::new();
-        assert_eq!(tee(&said[..], &mut copied), Count { passed: 3, failed: 0, skipped: 0 });
+        assert_eq!(tee(&said[..], &mut copied, Harness::Libtest), Count { passed: 3, failed: 0, skipped: 0 });
         assert_eq!(copied, said);
     }
 }

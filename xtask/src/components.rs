@@ -18,7 +18,7 @@ pub(crate) struct Component {
     pub(crate) name: &'static str,
     /// Debian's package.
     package: &'static str,
-    /// A program that is there when it is installed.
+    /// A program, or another file, that is there when it is installed.
     program: &'static str,
     /// Directories to look in after `PATH`; `*` stands for one component, of which the greatest is taken.
     places: &'static [&'static str],
@@ -42,10 +42,17 @@ pub(crate) const COMPONENTS: &[Component] = &[
         places: &["/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin"],
         needed_by: "the PostgreSQL fencing sink",
     },
+    Component {
+        name: "libfaketime",
+        package: "libfaketime",
+        program: "libfaketime.so.1",
+        places: &["/usr/lib/*/faketime"],
+        needed_by: "a wall clock that jumps",
+    },
 ];
 
 impl Component {
-    /// Where its program is.
+    /// Where its file is.
     pub(crate) fn find(&self) -> Option<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         let on_path = env::split_paths(&path).map(|dir| dir.join(self.program));

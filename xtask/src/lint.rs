@@ -11,8 +11,9 @@ pub(crate) fn lint(run: &Run) -> Result<()> {
     Cargo::new(["fmt", "--all", "--check"]).run(run)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"];
     Cargo::new(clippy).run(run)?;
-    // What a user of the library gets without asking, and the least that can be asked for.
-    for features in [&["--no-default-features"][..], &[]] {
+    // What a user of the library gets without asking, the least that can be asked for, and each feature by itself.
+    let one = |feature| ["--no-default-features", "--features", feature];
+    for features in [&[][..], &["--no-default-features"], &one("client"), &one("store"), &one("fence-http")] {
         Cargo::new(["clippy", "--package", "raceproof"]).args(features).args(["--", "--deny", "warnings"]).run(run)?;
     }
     Cargo::new(["doc", "--workspace", "--all-features", "--no-deps"])

@@ -4,7 +4,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::cargo::{Cargo, Count};
+use crate::cargo::{Cargo, Count, Harness};
 use crate::components;
 use crate::run::Run;
 use crate::servers::{self, Address};
@@ -28,16 +28,20 @@ pub(crate) struct Options {
 pub(crate) fn test(run: &Run, options: &Options) -> Result<()> {
     let missing = components::install(run)?;
     components::wasm_target(run)?;
-    let addresses = servers::start(run)?;
+    let mut addresses = servers::start(run)?;
+    if let Some(library) = components::component("libfaketime").and_then(components::Component::find) {
+        addresses.push(("RACEPROOF_TEST_FAKETIME", library.display().to_string()));
+    }
     let everything = options.args.is_empty();
     if everything && !options.no_sim {
         simulate(run, &options.sim_for)?;
     }
     let mut count = Count::default();
     if everything {
-        count.add(with_addresses(run, doctests(), &addresses).run_tests(run)?);
+        count.add(with_addresses(run, doctests(), &addresses).run_tests(run, Harness::Libtest)?);
     }
-    count.add(with_addresses(run, tests(run, &options.args), &addresses).run_tests(run)?);
+    let harness = harness(run);
+    count.add(with_addresses(run, tests(harness, &options.args), &addresses).run_tests(run, harness)?);
     conclude(run, count, &missing)
 }
 
@@ -53,14 +57,21 @@ fn doctests() -> Cargo {
     Cargo::new(["test", "--doc", "--workspace", "--all-features", "--no-fail-fast"])
 }
 
-/// All but the doctests, by nextest where it is installed: each test in a process of its own, all of them at once.
-fn tests(run: &Run, args: &[String]) -> Cargo {
+/// nextest where it is installed: each test in a process of its own, all of them at once.
+fn harness(run: &Run) -> Harness {
+    if components::program_exists("cargo-nextest") {
+        return Harness::Nextest;
+    }
+    run.step("cargo-nextest is not installed: by cargo test, one test program after the other");
+    Harness::Libtest
+}
+
+/// All but the doctests.
+fn tests(harness: Harness, args: &[String]) -> Cargo {
     let whole = if args.is_empty() { &["--workspace"][..] } else { &[] };
-    let runner = if components::program_exists("cargo-nextest") {
-        &["nextest", "run", "--no-fail-fast"][..]
-    } else {
-        run.step("cargo-nextest is not installed: by cargo test, one test program after the other");
-        &["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]
+    let runner = match harness {
+        Harness::Nextest => &["nextest", "run", "--no-fail-fast"][..],
+        Harness::Libtest => &["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"],
     };
     Cargo::new(runner.iter().copied()).args(["--all-features"]).args(whole).args(args)
 }
