@@ -18,7 +18,7 @@ pub(crate) struct Client {
 #[non_exhaustive]
 pub(crate) enum CallError {
     /// Nobody answers there.
-    #[error("{0}")]
+    #[error("{}", plainly(.0))]
     Unreachable(#[source] Box<ureq::Error>),
     /// The server refused.
     #[error("{}", .0.detail)]
@@ -121,6 +121,14 @@ fn answered(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Re
     match serde_json::from_str::<Problem>(&body) {
         Ok(problem) if problem.code != Code::Unknown => Err(CallError::Refused(Box::new(problem))),
         _ => Err(CallError::NotUnderstood(format!("an answer with status {status} that is not of a raceproof server"))),
+    }
+}
+
+/// What went wrong, without the library's own name for its kind.
+fn plainly(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use raceproof_core::wire::Class;
 
 use super::{Client, duration};
 
-const LOCK_HELP: &str = "\
+pub(super) const LOCK_HELP: &str = "\
 Waits until it has every lock that is named, runs the command, and gives the locks back once the command and
 everything it started is gone. Without --try or --wait it waits for ever.
 
@@ -31,7 +31,7 @@ Examples:
   raceproof lock a b -- ./move a b                   # both or none
   raceproof lock report --wait 30s -- sh -c 'psql -v fence=$RACEPROOF_FENCE -f report.sql'";
 
-const ELECT_HELP: &str = "\
+pub(super) const ELECT_HELP: &str = "\
 Stands for election, waits until it leads, runs the command, and steps down once the command and everything it
 started is gone. The command is stopped before the term can end, as under `raceproof lock`.
 
@@ -48,7 +48,6 @@ Examples:
 #[derive(Debug, Args)]
 #[command(
     override_usage = "raceproof lock [OPTIONS] NAME... -- CMD [ARGS]...",
-    long_about = LOCK_HELP,
     after_help = LOCK_EXAMPLES,
     after_long_help = format!("{LOCK_EXAMPLES}\n\n{}", super::EXIT_CODES)
 )]
@@ -82,7 +81,6 @@ pub(crate) struct Lock {
 #[derive(Debug, Args)]
 #[command(
     override_usage = "raceproof elect [OPTIONS] NAME -- CMD [ARGS]...",
-    long_about = ELECT_HELP,
     after_help = ELECT_EXAMPLES,
     after_long_help = format!("{ELECT_EXAMPLES}\n\n{}", super::EXIT_CODES)
 )]

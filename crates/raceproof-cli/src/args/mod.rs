@@ -60,10 +60,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a server
+    #[command(long_about = serve::HELP)]
     Serve(Serve),
     /// Run a command while holding locks
+    #[command(long_about = guarded::LOCK_HELP)]
     Lock(Lock),
     /// Run a command while leading an election
+    #[command(long_about = guarded::ELECT_HELP)]
     Elect(Elect),
     /// List locks, their holders and waiters
     Locks(Listing),

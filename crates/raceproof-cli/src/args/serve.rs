@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 
-const HELP: &str = "\
+pub(super) const HELP: &str = "\
 Runs a server until SIGTERM or SIGINT. It prints its address, its data directory and the link of its dashboard.
 A non-loopback address without --auth-token-file is refused unless --insecure is said.";
 
@@ -14,7 +14,7 @@ Examples:
 
 /// Runs a server.
 #[derive(Debug, Args)]
-#[command(long_about = HELP, after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Serve {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7117]
     #[arg(long, value_name = "ADDRESS")]

@@ -13,7 +13,7 @@ use super::list::envelope;
 use super::print;
 use super::store::with_advice;
 use crate::args::{LogFormat, Serve};
-use crate::config::{Settings, state_dir};
+use crate::config::{Settings, address, state_dir};
 use crate::failure::Failure;
 use crate::say;
 
@@ -55,13 +55,8 @@ fn server_config(args: &Serve, settings: &Settings, data: &Path) -> Result<Serve
     };
     let mut config = ServerConfig::new(StoreKind::Directory { path: data.to_owned(), kind });
     let listen = settings.text("serve.listen").unwrap_or_default();
-    config.listen = listen.parse::<SocketAddr>().map_err(|_| {
-        Failure::new(
-            "usage",
-            code::USAGE,
-            format!("--listen {listen:?}: expected ADDRESS:PORT, such as 127.0.0.1:7117"),
-        )
-    })?;
+    config.listen = address(listen)
+        .map_err(|detail| Failure::new("usage", code::USAGE, format!("--listen {listen:?}: {detail}")))?;
     if let Some(file) = settings.text("serve.auth-token-file") {
         let tokens = Tokens::from_file(Path::new(file));
         config.auth = Some(tokens.map_err(|error| Failure::new("config", code::CONFIG, error.to_string()))?);

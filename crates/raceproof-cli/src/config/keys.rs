@@ -1,6 +1,6 @@
 //! Every setting there is.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use crate::args::{ClassArg, ColorArg, LogFormat, OnLostArg, StoreArg, duration, ttl};
 
@@ -70,7 +70,7 @@ pub(crate) const KEYS: [Key; 16] = [
         ..key("lock.class", "RACEPROOF_LOCK_CLASS", Some("durable"), "the durability class: durable, reclaim")
     },
     Key {
-        check: |text| text.parse::<SocketAddr>().map(drop).map_err(|_| "expected ADDRESS:PORT".into()),
+        check: |text| address(text).map(drop),
         ..key("serve.listen", "RACEPROOF_SERVE_LISTEN", Some("127.0.0.1:7117"), "where the server listens")
     },
     key("serve.data", "RACEPROOF_SERVE_DATA", None, "where the server keeps its store"),
@@ -108,6 +108,21 @@ fn server(text: &str) -> Result<(), String> {
         Some(_) => Err("expected http://HOST:PORT or ws://HOST:PORT".into()),
         None => Ok(()),
     }
+}
+
+/// An address to listen on: `ADDRESS:PORT`, or `NAME:PORT` of a name that has one.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let split = text.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if split.is_none() {
+        return Err("expected ADDRESS:PORT, such as 127.0.0.1:7117".into());
+    }
+    let found = text.to_socket_addrs().map_err(|error| error.to_string())?.collect::<Vec<_>>();
+    // `localhost` is the address that clients try by default, where it has several.
+    let first = found.iter().find(|address| address.is_ipv4()).or_else(|| found.first());
+    first.copied().ok_or_else(|| "the name has no address".into())
 }
 
 fn yes_or_no(text: &str) -> Result<(), String> {

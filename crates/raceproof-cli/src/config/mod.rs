@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-pub(crate) use keys::{KEYS, Key, NOT_SETTINGS};
+pub(crate) use keys::{KEYS, Key, NOT_SETTINGS, address};
 pub(crate) use load::{Sources, load};
 
 /// Where a value comes from.

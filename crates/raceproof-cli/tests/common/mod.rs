@@ -3,3 +3,5 @@
 
 pub(crate) mod http;
 pub(crate) mod processes;
+pub(crate) mod program;
+pub(crate) mod server;
