@@ -1,0 +1,168 @@
+//! What is done to the processes, at random.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::clients::{Clients, Tree};
+use crate::common::processes::{state, wait_for};
+use crate::common::server::Server;
+use crate::resource::Resource;
+
+/// Kills and freezes.
+#[derive(Debug)]
+pub(crate) struct Havoc {
+    rng: fastrand::Rng,
+    ttl: Duration,
+    /// Whether watchdogs are killed and frozen, too.
+    watchdogs: bool,
+    /// Who is frozen until when.
+    frozen: Vec<(Instant, u32)>,
+    server_thaws: Option<Instant>,
+    pub(crate) done: Vec<&'static str>,
+}
+
+/// A process that is gone is not our concern.
+fn tell(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    let _ = kill_process(pid, signal);
+}
+
+impl Havoc {
+    pub(crate) fn new(seed: u64, ttl: Duration, watchdogs: bool) -> Self {
+        let rng = fastrand::Rng::with_seed(seed);
+        Self { rng, ttl, watchdogs, frozen: Vec::new(), server_thaws: None, done: Vec::new() }
+    }
+
+    /// Rages for a while, and leaves everybody running.
+    pub(crate) fn rage(&mut self, length: Duration, server: &mut Server, clients: &Clients) {
+        let end = Instant::now() + length;
+        let mut next = Instant::now();
+        while Instant::now() < end {
+            self.thaw(server, Instant::now());
+            if Instant::now() >= next {
+                self.strike(server, clients);
+                next = Instant::now() + Duration::from_millis(self.rng.u64(50..350));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.thaw(server, Instant::now() + self.ttl * 10);
+    }
+
+    fn thaw(&mut self, server: &Server, now: Instant) {
+        if self.server_thaws.is_some_and(|at| at <= now) {
+            self.server_thaws = None;
+            tell(server.pid(), Signal::CONT);
+        }
+        self.frozen.retain(|(at, pid)| {
+            if *at <= now {
+                tell(*pid, Signal::CONT);
+            }
+            *at > now
+        });
+    }
+
+    fn strike(&mut self, server: &mut Server, clients: &Clients) {
+        match self.rng.u32(0..100) {
+            0..15 if self.server_thaws.is_none() => self.kill_server(server),
+            15..22 if self.server_thaws.is_none() => {
+                self.done.push("server frozen");
+                tell(server.pid(), Signal::STOP);
+                self.server_thaws = Some(Instant::now() + self.past_the_lease());
+            }
+            22..50 => self.at_a_client(clients, "wrapper killed", |_, tree| tell(tree.wrapper, Signal::KILL)),
+            50..70 => self.at_a_client(clients, "wrapper frozen", |havoc, tree| {
+                let until = Instant::now() + havoc.past_the_lease();
+                havoc.freeze(until, tree.wrapper);
+            }),
+            70..80 if self.watchdogs => self.at_a_client(clients, "watchdog killed", |_, tree| {
+                if let Some(watchdog) = tree.watchdog {
+                    tell(watchdog, Signal::KILL);
+                }
+            }),
+            80..100 if self.watchdogs => self.at_a_client(clients, "everything frozen", |havoc, tree| {
+                let until = Instant::now() + havoc.past_the_lease();
+                havoc.freeze(until + Duration::from_millis(100), tree.wrapper);
+                // The command wakes first: what it writes is too late.
+                if let Some(pid) = tree.watchdog {
+                    havoc.freeze(until + Duration::from_millis(50), pid);
+                }
+                if let Some(pid) = tree.command {
+                    havoc.freeze(until, pid);
+                }
+            }),
+            _ => {}
+        }
+    }
+
+    fn kill_server(&mut self, server: &mut Server) {
+        self.done.push("server killed");
+        server.kill();
+        std::thread::sleep(Duration::from_millis(self.rng.u64(0..300)));
+        server.restart();
+    }
+
+    fn past_the_lease(&mut self) -> Duration {
+        self.ttl.mul_f64(1.1 + self.rng.f64() * 0.5)
+    }
+
+    fn freeze(&mut self, until: Instant, pid: u32) {
+        tell(pid, Signal::STOP);
+        self.frozen.push((until, pid));
+    }
+
+    /// Picks a client, mostly one whose command runs.
+    fn at_a_client(&mut self, clients: &Clients, what: &'static str, act: impl FnOnce(&mut Self, Tree)) {
+        clients.with_trees(|trees| {
+            let holders: Vec<Tree> = trees.iter().copied().filter(|tree| tree.command.is_some()).collect();
+            let from = if holders.is_empty() || self.rng.u32(0..4) == 0 { trees } else { &holders };
+            if let Some(tree) = self.rng.choice(from).copied() {
+                self.done.push(what);
+                act(self, tree);
+            }
+        });
+    }
+}
+
+/// Freezes a holder with its watchdog between its read and its write until another has written, and then lets its
+/// write arrive before its watchdog wakes.
+#[track_caller]
+pub(crate) fn force_a_stale_write(clients: &Clients, resource: &Resource) {
+    let (token, tree) = wait_for("a holder to freeze in the middle", || {
+        let token = resource.history().open?;
+        clients.with_trees(|trees| {
+            let tree = *trees.iter().find(|tree| tree.command.is_some_and(|command| holds(command, token)))?;
+            let all = [Some(tree.wrapper), tree.watchdog, tree.command];
+            all.into_iter().flatten().for_each(|pid| tell(pid, Signal::STOP));
+            // It may have been about to write.
+            let stopped = || tree.command.is_some_and(|command| state(command) == Some('T'));
+            wait_for("the freeze", || (stopped() || !exists(tree.command)).then_some(()));
+            std::thread::sleep(Duration::from_millis(20));
+            if resource.history().open == Some(token) && exists(tree.command) {
+                return Some((token, tree));
+            }
+            all.into_iter().flatten().for_each(|pid| tell(pid, Signal::CONT));
+            None
+        })
+    });
+    wait_for("another to write", || resource.history().taken.iter().any(|other| *other > token).then_some(()));
+    tell(tree.command.expect("it was frozen"), Signal::CONT);
+    wait_for("the stale write", || {
+        let history = resource.history();
+        (history.refused.contains(&token) || history.taken.contains(&token)).then_some(())
+    });
+    for pid in [tree.watchdog, Some(tree.wrapper)].into_iter().flatten() {
+        tell(pid, Signal::CONT);
+    }
+}
+
+fn exists(pid: Option<u32>) -> bool {
+    pid.is_some_and(|pid| state(pid).is_some())
+}
+
+/// Whether this process was started under this token.
+fn holds(pid: u32, token: u64) -> bool {
+    let variable = format!("RACEPROOF_FENCE={token}");
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+}
