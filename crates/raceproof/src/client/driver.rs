@@ -8,7 +8,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use raceproof_core::client::{Failure, Generation};
-use tokio::time::Instant;
+use raceproof_core::time::Time;
+use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use super::socket::{Incoming, Socket};
@@ -17,6 +18,8 @@ use super::{Shared, Work};
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(200);
+/// How long to sleep when nothing is due: what comes wakes the driver.
+const NOTHING_DUE: Duration = Duration::from_secs(86_400);
 
 type Connecting = Pin<Box<dyn Future<Output = Result<Socket, Failure>> + Send>>;
 
@@ -41,6 +44,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) async fn run(self) {
         let mut transport = Transport::None;
+        let mut alarm = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
         loop {
             let work = self.shared.take_work();
             let deadline = work.deadline;
@@ -49,7 +53,8 @@ impl Driver {
             if over {
                 return;
             }
-            match self.wait(&mut transport, deadline).await {
+            self.arm(alarm.as_mut(), deadline);
+            match self.wait(&mut transport, alarm.as_mut()).await {
                 Happened::Connected(generation, Ok(socket)) => {
                     transport = Transport::Up(generation, socket);
                     self.shared.with(|state, now| state.client.connected(now, generation));
@@ -85,10 +90,17 @@ impl Driver {
         }
     }
 
-    async fn wait(&self, transport: &mut Transport, deadline: Option<raceproof_core::time::Time>) -> Happened {
-        let now = self.shared.clock.now();
-        // A day when nothing is due: what comes wakes us.
-        let left = deadline.map_or(Duration::from_secs(86_400), |at| at.since(now));
+    /// Sees to it that the alarm rings at the deadline or before. One that rings early costs an idle turn; setting it
+    /// anew for every deadline that moved back costs more.
+    fn arm(&self, alarm: Pin<&mut Sleep>, deadline: Option<Time>) {
+        let left = deadline.map_or(NOTHING_DUE, |at| at.since(self.shared.clock.now()));
+        let at = Instant::now() + left;
+        if alarm.is_elapsed() || at < alarm.deadline() {
+            alarm.reset(at);
+        }
+    }
+
+    async fn wait(&self, transport: &mut Transport, alarm: Pin<&mut Sleep>) -> Happened {
         let event = poll_fn(|cx| match transport {
             Transport::None => Poll::Pending,
             Transport::Connecting(generation, connecting) => {
@@ -104,7 +116,7 @@ impl Driver {
             biased;
             happened = event => happened,
             () = self.shared.wake.notified() => Happened::Woken,
-            () = tokio::time::sleep_until(Instant::now() + left) => Happened::Woken,
+            () = alarm => Happened::Woken,
         }
     }
 

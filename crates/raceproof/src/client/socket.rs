@@ -21,6 +21,10 @@ use super::url::Address;
 /// The largest message that is read: a page of a thousand locks with a hundred waiters each fits.
 const MESSAGE_SIZE_MAX: usize = 64 << 20;
 
+/// What is read at a time. The library clears this much before each read, and most answers are a few hundred bytes; a
+/// longer message is given room for while it lasts.
+const READ_BYTES: usize = 4 << 10;
+
 /// What came.
 #[derive(Debug)]
 pub(crate) enum Incoming {
@@ -44,7 +48,7 @@ impl Socket {
     pub(crate) async fn connect(address: Address, token: Option<HeaderValue>) -> Result<Self, Failure> {
         let tcp = dial(&address).await?;
         let request = request(&address, token)?;
-        let mut config = WebSocketConfig::default();
+        let mut config = WebSocketConfig::default().read_buffer_size(READ_BYTES);
         config.max_message_size = Some(MESSAGE_SIZE_MAX);
         config.max_frame_size = Some(MESSAGE_SIZE_MAX);
         let (stream, _) =
