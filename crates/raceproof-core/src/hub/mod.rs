@@ -327,16 +327,16 @@ impl Hub {
             Request::Cancel { request } => self.cancel(caller, &request),
             Request::Release(release) => self.release(caller, &release),
             Request::Steal { name } => self.steal(&name),
-            Request::Check(check) => Ok(self.check(&check)),
+            Request::Check(check) => self.check_name(&check.name).map(|()| self.check(&check)),
             Request::Why { request } => self.why(now, caller, &request),
             Request::Campaign(campaign) => self.campaign(now, caller, campaign),
             Request::Resign(resign) => self.resign(caller, &resign),
             Request::Observe { election } => self.observe(now, caller, election),
             Request::Unobserve { election } => Ok(self.unobserve(caller, &election)),
             Request::Locks(page) => Ok(self.list_locks(now, &page)),
-            Request::Lock { name } => Ok(self.show_lock(now, name)),
+            Request::Lock { name } => self.check_name(&name).map(|()| self.show_lock(now, name)),
             Request::Sessions(page) => self.list_sessions(now, &page),
-            Request::Election { name } => Ok(self.show_election(now, name)),
+            Request::Election { name } => self.check_name(&name).map(|()| self.show_election(now, name)),
         }
     }
 
