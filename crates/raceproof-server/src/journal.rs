@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use raceproof::store::{
     self, Job, LoadError, Loaded, MemStore, Storage, StorageStats, WriteError, Writer, WriterEvent, WriterOptions,
@@ -195,10 +195,12 @@ impl Storage for Timed {
     }
 
     fn flush(&mut self) -> Result<(), WriteError> {
-        let start = Instant::now();
+        let (before, start) = (self.storage.stats().flushes, Instant::now());
         let flushed = self.storage.flush();
-        let took: Duration = start.elapsed();
-        self.metrics.flushed(took);
+        // With nothing to flush there is nothing to tell.
+        if self.storage.stats().flushes > before {
+            self.metrics.flushed(start.elapsed());
+        }
         flushed
     }
 

@@ -1,6 +1,6 @@
 //! What the server counts, in Prometheus' manner.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use raceproof_core::wire::{Event, Request, Response};
 
@@ -45,8 +46,13 @@ pub(crate) struct Metrics {
     gauges: Gauges,
 }
 
+/// What is read from the hub and the store when somebody asks.
 #[derive(Debug)]
 struct Gauges {
+    expiries: Counter,
+    deadlocks: Counter,
+    stalls: Counter,
+    recovering: Gauge<u64, AtomicU64>,
     sessions: Gauge<u64, AtomicU64>,
     locks: Gauge<u64, AtomicU64>,
     grants: Gauge<u64, AtomicU64>,
@@ -119,6 +125,8 @@ impl Metrics {
             Unit::Seconds,
             flush_seconds.clone(),
         );
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "This server", build);
         let gauges = Gauges::register(&mut registry);
         let requests = Requests::new(&requests);
         Self {
@@ -189,7 +197,21 @@ impl Gauges {
             registry.register(name, help, gauge.clone());
             gauge
         };
+        let recovering = gauge("recovering", "1 while holders from before a crash are awaited");
+        let [expiries, deadlocks, stalls] = [(); 3].map(|()| Counter::default());
+        registry.register("session_expiries", "Leases that ran out", expiries.clone());
+        registry.register("deadlocks", "Waits refused because they would close a cycle", deadlocks.clone());
+        registry.register("stalls", "Stalls of the server, after which every lease ran anew", stalls.clone());
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
         Self {
+            expiries,
+            deadlocks,
+            stalls,
+            recovering,
             sessions: gauge("sessions", "Sessions that are open"),
             locks: gauge("locks", "Locks that are held or waited for"),
             grants: gauge("grants", "Grants that are valid"),
@@ -201,6 +223,10 @@ impl Gauges {
     }
 
     fn set(&self, stats: &Figures) {
+        self.expiries.inner().store(stats.hub.expiries_total, Ordering::Relaxed);
+        self.deadlocks.inner().store(stats.hub.deadlocks_total, Ordering::Relaxed);
+        self.stalls.inner().store(stats.hub.stalls_total, Ordering::Relaxed);
+        self.recovering.set(u64::from(stats.hub.recovering));
         self.sessions.set(stats.hub.sessions as u64);
         self.locks.set(stats.hub.names as u64);
         self.grants.set(stats.hub.grants as u64);
