@@ -116,6 +116,10 @@ async fn names_are_any_text_and_travel_percent_encoded() {
     let body = json!({ "session": a });
     server.post(&format!("/v1/locks/{longest}x/acquire"), body.clone()).await.problem(400, "name_invalid");
     server.post("/v1/locks/%FF/acquire", body.clone()).await.problem(400, "name_invalid");
+    server.get(&format!("/v1/locks/{longest}x")).await.problem(400, "name_invalid");
+    server.get(&format!("/v1/elections/{longest}x")).await.problem(400, "name_invalid");
+    let check = json!({ "token": 1 });
+    server.post(&format!("/v1/locks/{longest}x/check"), check).await.problem(400, "name_invalid");
     let several = json!({ "session": a, "names": [""] });
     server.post("/v1/acquire", several).await.problem(400, "name_invalid");
 }

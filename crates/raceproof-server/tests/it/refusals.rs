@@ -109,6 +109,21 @@ async fn a_body_past_the_limit_is_413_announced_or_not() {
 }
 
 #[tokio::test]
+async fn a_url_or_a_head_past_the_limit_is_431_and_hangs_up() {
+    let server = start().await;
+    for (path, headers) in [
+        (format!("/v1/locks/{}", "x".repeat(17_000)), String::new()),
+        (format!("/v1/locks/{}", "x".repeat(70_000)), String::new()),
+        ("/v1/locks".to_owned(), format!("X-Padding: {}\r\n", "x".repeat(17_000))),
+    ] {
+        let refused = call(server.addr, "GET", &path, &headers, None).await;
+        assert_eq!((refused.status, refused.header("connection"), &*refused.body), (431, Some("close"), ""));
+    }
+    let long = format!("X-Padding: {}\r\n", "x".repeat(15_000));
+    assert_eq!(call(server.addr, "GET", "/v1/locks", &long, None).await.status, 200);
+}
+
+#[tokio::test]
 async fn an_unknown_session_is_404_wherever_it_speaks() {
     let server = start().await;
     let key = server.session("a").await;
