@@ -42,6 +42,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         places: &["/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin"],
         needed_by: "the PostgreSQL fencing sink",
     },
+    Component { name: "curl", package: "curl", program: "curl", places: &[], needed_by: "the README's call over HTTP" },
     Component {
         name: "libfaketime",
         package: "libfaketime",

@@ -71,3 +71,8 @@ pub use raceproof_core::wire;
 pub use raceproof_core::wire::{Class, Code, LostReason, OnDisconnect, Problem};
 #[cfg(feature = "client")]
 pub use semaphore::Semaphore;
+
+/// The README's program, as a doctest.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
