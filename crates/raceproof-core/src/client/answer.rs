@@ -8,7 +8,7 @@ use super::error::{Failure, OpError};
 use super::lease::Session;
 use super::op::{Belief, OpId, Outcome, Phase};
 use super::timers::Timer;
-use super::{Client, Generation};
+use super::{Client, Generation, Mutation};
 use crate::id::Token;
 use crate::time::Time;
 use crate::wire::{Code, Event, LostReason, Problem, Request, Response, ServerFrame};
@@ -56,6 +56,7 @@ impl Client {
     }
 
     fn answered(&mut self, now: Time, about: InFlight, answer: Answer) {
+        let about = self.counted_from(now, about);
         match about {
             InFlight::Open { sent } => self.open_answered(now, sent, answer),
             InFlight::Resume { sent } => self.resume_answered(now, sent, answer),
@@ -63,6 +64,25 @@ impl Client {
             InFlight::Op(op) => self.op_answered(now, op, answer),
             InFlight::Observe(election) => self.observe_answered(now, &election, answer),
             InFlight::Aside => {}
+        }
+    }
+
+    /// A renewal counts from when it was sent (L8).
+    fn counted_from(&self, now: Time, about: InFlight) -> InFlight {
+        let from = |sent: Time| {
+            if self.config.has(Mutation::LeaseFromReceipt) {
+                now
+            } else if self.config.has(Mutation::NoDriftMargin) {
+                sent + super::drift_margin(self.config.ttl)
+            } else {
+                sent
+            }
+        };
+        match about {
+            InFlight::Open { sent } => InFlight::Open { sent: from(sent) },
+            InFlight::Resume { sent } => InFlight::Resume { sent: from(sent) },
+            InFlight::Keepalive { sent } => InFlight::Keepalive { sent: from(sent) },
+            other => other,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Mutation;
 use crate::wire::OnDisconnect;
 
 /// How a client behaves. Every field has a default that suits a service on a local network.
@@ -36,6 +37,9 @@ pub struct Config {
     /// How long the hub may be silent before it is pinged; after twice that the connection is taken for dead. 10 s by
     /// default.
     pub ping_interval: Duration,
+    /// A known bug to put back, so that the simulator can prove that it notices.
+    #[cfg(feature = "mutations")]
+    pub mutation: Option<Mutation>,
 }
 
 impl Default for Config {
@@ -53,11 +57,26 @@ impl Default for Config {
             connect_timeout: Duration::from_secs(5),
             answer_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(10),
+            #[cfg(feature = "mutations")]
+            mutation: None,
         }
     }
 }
 
 impl Config {
+    /// Whether a known bug is put back. Never, in a build without the feature `mutations`.
+    #[cfg(feature = "mutations")]
+    pub(super) fn has(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// Whether a known bug is put back. Never, in a build without the feature `mutations`.
+    #[cfg(not(feature = "mutations"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without the feature")]
+    pub(super) const fn has(&self, _mutation: Mutation) -> bool {
+        false
+    }
+
     pub(super) fn claim_timeout(&self) -> Duration {
         self.claim_timeout.unwrap_or_else(|| (self.ttl / 2).min(Duration::from_secs(5)))
     }

@@ -25,6 +25,7 @@ mod config;
 mod connection;
 mod error;
 mod lease;
+mod mutation;
 mod observe;
 mod op;
 mod ops;
@@ -35,12 +36,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use config::{Config, drift_margin};
 pub use error::{Failure, OpError, Refused, RefusedReason};
+#[cfg(feature = "mutations")]
+pub use mutation::Mutation;
 pub use observe::ObserverId;
 pub use op::{OpId, Outcome, Query};
 
 use self::backoff::Backoff;
 use self::connection::{InFlight, Link};
 use self::lease::Session;
+#[cfg(not(feature = "mutations"))]
+use self::mutation::Mutation;
 use self::observe::Observers;
 use self::op::{Belief, Op};
 use self::timers::Timers;

@@ -7,7 +7,7 @@ use super::connection::{InFlight, Link};
 use super::error::{OpError, Refused, RefusedReason};
 use super::op::{Belief, Op, OpId, Outcome, Phase, Query, wait_until};
 use super::timers::Timer;
-use super::{Client, Output};
+use super::{Client, Mutation, Output};
 use crate::id::{RequestId, SessionId, Token};
 use crate::time::Time;
 use crate::wire::{Acquire, Campaign, Code, LostReason, Problem, Release, Request, Resign};
@@ -117,6 +117,9 @@ impl Client {
                 }
             }
             Phase::Open if entry.gives_back() => entry.phase = Phase::Orphan,
+            Phase::Open if entry.takes() && self.config.has(Mutation::CancelUnsent) => {
+                self.forget(op);
+            }
             Phase::Open if entry.takes() && (entry.sent.is_some() || entry.ambiguous) => {
                 entry.phase = Phase::Orphan;
                 self.unwait(op);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::connection::{InFlight, Link};
 use super::lease::Session;
 use super::op::Belief;
-use super::{Client, Output};
+use super::{Client, Mutation, Output};
 use crate::time::Time;
 use crate::wire::{Held, LostReason, Open, Request, Resume};
 
@@ -30,7 +30,8 @@ impl Client {
         } else if let Some(session) = &mut self.session {
             session.renewal_sent = now;
             let key = session.key;
-            let held = self.beliefs.values().filter_map(held).collect();
+            let reports = !self.config.has(Mutation::HeldUnreported);
+            let held = self.beliefs.values().filter(|_| reports).filter_map(held).collect();
             let resume = Resume { session: key, held, pending: self.take_pending() };
             self.send(Request::Resume(resume), InFlight::Resume { sent: now });
         } else {
@@ -61,7 +62,8 @@ impl Client {
 
     /// Whether the lease is over; if so, everything under it is lost.
     pub(super) fn tick_lease(&mut self, now: Time) {
-        if self.session.as_ref().is_some_and(|session| session.deadline <= now) {
+        let is_over = self.session.as_ref().is_some_and(|session| session.deadline <= now);
+        if is_over && !self.config.has(Mutation::LateLoss) {
             self.give_up(now, LostReason::Expired);
         }
     }

@@ -30,6 +30,16 @@ pub enum Mutation {
     EndedSessionServed,
     /// Does not look for cycles.
     DeadlockIgnored,
+    /// Calls any wait behind another a deadlock.
+    DeadlockImagined,
+    /// Ends leases a second late.
+    ExpiryLate,
+    /// Keeps the entry of a name that nobody uses.
+    EntryLeft,
+    /// Sends everyone who waits away at a release, to try again.
+    WakeAll,
+    /// Lets a leadership that is handed over go to whoever is next.
+    SuccessorIgnored,
 }
 
 #[cfg(feature = "mutations")]
@@ -49,5 +59,10 @@ impl Mutation {
         Self::ReclaimUnmarked,
         Self::EndedSessionServed,
         Self::DeadlockIgnored,
+        Self::DeadlockImagined,
+        Self::ExpiryLate,
+        Self::EntryLeft,
+        Self::WakeAll,
+        Self::SuccessorIgnored,
     ];
 }

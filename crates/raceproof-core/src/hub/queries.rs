@@ -18,6 +18,26 @@ const WAITERS_SHOWN_MAX: usize = 100;
 const PAGE_MAX: u32 = 1_000;
 
 impl Hub {
+    /// What a look would be answered with if nothing had to be on disk first; `None` for a request that acts. For the
+    /// simulator, which has to see the state without being part of what happens.
+    #[cfg(feature = "mutations")]
+    #[must_use]
+    pub fn peek(&self, now: Time, request: &crate::wire::Request) -> Option<Response> {
+        use crate::wire::Request;
+        let reply = match request {
+            Request::Locks(page) => self.list_locks(now, page),
+            Request::Lock { name } => self.show_lock(now, name.clone()),
+            Request::Sessions(page) => self.list_sessions(now, page).ok()?,
+            Request::Election { name } => self.show_election(now, name.clone()),
+            Request::Check(check) => self.check(check),
+            _ => return None,
+        };
+        match reply {
+            Reply::Now(response) | Reply::After(_, response) => Some(response),
+            Reply::Later => None,
+        }
+    }
+
     const fn read(&self, response: Response) -> Reply {
         Reply::After(self.promised, response)
     }

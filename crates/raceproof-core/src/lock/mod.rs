@@ -55,6 +55,8 @@ pub struct LockTable {
     pub(crate) shared_barges: bool,
     /// Serves a request once its first name is free: a bug that the simulator must notice.
     pub(crate) partial_grants: bool,
+    /// Keeps entries that nobody uses: a bug that the simulator must notice.
+    pub(crate) keeps_entries: bool,
 }
 
 impl LockTable {
@@ -298,7 +300,7 @@ impl LockTable {
     }
 
     fn drop_if_unused(&mut self, key: &Key) {
-        if self.entries.get(key).is_some_and(Entry::is_unused) {
+        if !self.keeps_entries && self.entries.get(key).is_some_and(Entry::is_unused) {
             self.entries.remove(key);
         }
     }
