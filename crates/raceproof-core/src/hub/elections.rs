@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::locks::Want;
 use super::sessions::millis;
-use super::{Caller, ConnKind, Hub, Reply};
+use super::{Caller, ConnKind, Hub, Mutation, Reply};
 use crate::id::{ConnId, SessionId};
 use crate::lock::{Claim, Grant, Key, Terms, Ticket};
 use crate::time::Time;
@@ -41,11 +41,11 @@ impl Hub {
         let session = self.speaker(caller)?;
         let key = Key::election(resign.election.clone());
         let leads = self.table.grant(resign.term).is_some_and(|grant| grant.session == session);
-        if let Some(to) = resign.to.filter(|_| leads) {
+        if let Some(to) = resign.to.filter(|_| leads && !self.config.has(Mutation::SuccessorIgnored)) {
             self.choose(&key, to)?;
         }
         self.give_back(session, &key, resign.term)?;
-        Ok(Reply::Now(Response::Released {}))
+        Ok(self.once_given_back(session, Response::Released {}))
     }
 
     /// Puts a candidate before all others.

@@ -1,4 +1,4 @@
-//! Locks: from asking to having given back (L1, L3, L4, L6, L10, L12).
+//! Locks: from asking to being granted (L1, L3, L4, L6, L12).
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
@@ -9,13 +9,11 @@ use rustc_hash::FxHasher;
 
 use super::sessions::millis;
 use super::{Caller, ConnKind, Hub, Mutation, Op, PastGrant, Reply, Timer, session_unknown};
-use crate::id::{Lsn, RequestId, SessionId, Token};
+use crate::id::{ConnId, Lsn, RequestId, SessionId, Token};
 use crate::lock::{Blocked, Claim, Grant, Key, Space, Terms, Ticket, Wait, WaitId};
 use crate::session::Asked;
 use crate::time::Time;
-use crate::wire::{
-    Acquire, Class, Code, CycleMember, Event, LostReason, Mode, Problem, Release, Response, WAIT_MS_FOREVER,
-};
+use crate::wire::{Acquire, Class, Code, CycleMember, LostReason, Mode, Problem, Response, WAIT_MS_FOREVER};
 
 /// A request for locks or for the lead, checked.
 pub(super) struct Want {
@@ -116,7 +114,7 @@ impl Hub {
         reply
     }
 
-    fn note_refused(&mut self, session: SessionId, request: &RequestId, fingerprint: u64, problem: Problem) {
+    pub(super) fn note_refused(&mut self, session: SessionId, request: &RequestId, fingerprint: u64, problem: Problem) {
         if let Some(session) = self.sessions.get_mut(&session) {
             let refused = Asked::Refused(fingerprint, Box::new(problem));
             session.note_answered(request, refused, self.config.answers_remembered_max);
@@ -139,9 +137,13 @@ impl Hub {
                 (wait.map(|wait| fingerprint(&wait.keys, wait.claim)), Ok((Some(*id), Reply::Later)))
             }
             Asked::Granted(token) => {
-                let grant = self.table.grant(*token);
+                let token = *token;
+                let grant = self.table.grant(token);
+                let print = grant.map(|grant| fingerprint(&grant.keys, grant.claim));
                 let reply = grant.map(|grant| Reply::After(grant.visible_from, self.granted(grant)));
-                (grant.map(|grant| fingerprint(&grant.keys, grant.claim)), Ok((None, reply.unwrap_or(Reply::Later))))
+                self.is_undelivered(caller.conn, token);
+                self.claimed(session, token);
+                (print, Ok((None, reply.unwrap_or(Reply::Later))))
             }
             Asked::Past(past) => (Some(fingerprint(&past.keys, past.claim)), self.past_answer(session, past)),
             Asked::Refused(fingerprint, problem) => (Some(*fingerprint), Err((**problem).clone())),
@@ -164,9 +166,14 @@ impl Hub {
 
     /// What the request of a grant that is over was answered with.
     fn past_answer(&self, session: SessionId, past: &PastGrant) -> Result<(Option<WaitId>, Reply), Problem> {
-        if past.reason == LostReason::Unclaimed {
-            let detail = "the grant was ready while no connection was there to take it, and passed on; ask again";
-            return Err(Problem::new(Code::Unclaimed, detail));
+        // Whoever asks again may never have seen the first answer, and must not believe in what was taken away.
+        let gone = match past.reason {
+            LostReason::Released => None,
+            LostReason::Unclaimed => Some("was ready while no connection was there to take it, and passed on"),
+            _ => Some("was taken away before its answer was fetched"),
+        };
+        if let Some(how) = gone {
+            return Err(Problem::new(Code::Unclaimed, format!("the grant {how}; ask again with a fresh id")));
         }
         let lease = self.sessions.get(&session).map_or(0, |session| millis(session.ttl));
         let names = past.keys.iter().map(|key| key.name.clone()).collect();
@@ -181,11 +188,7 @@ impl Hub {
             let token = self.grant(now, session, want.keys, want.claim, want.terms);
             let Some(grant) = self.table.grant(token) else { return Err(session_unknown(session)) };
             let (lsn, response) = (grant.visible_from, self.granted(grant));
-            if lsn > self.flushed
-                && let Some(conn) = self.conns.get_mut(&caller.conn).filter(|conn| conn.kind == ConnKind::Request)
-            {
-                conn.undelivered = Some(token);
-            }
+            self.is_undelivered(caller.conn, token);
             return Ok(Reply::After(lsn, response));
         }
         if want.wait_ms == 0 {
@@ -247,7 +250,7 @@ impl Hub {
             until,
         });
         if !self.config.has(Mutation::DeadlockIgnored)
-            && let Some(cycle) = self.table.deadlock(id)
+            && let Some(cycle) = self.cycle(id)
         {
             self.table.dequeue(id);
             self.stats.deadlocks_total += 1;
@@ -264,6 +267,14 @@ impl Hub {
         }
         self.expect_answer(caller, session, id);
         Ok(Reply::Later)
+    }
+
+    fn cycle(&self, id: WaitId) -> Option<Vec<Blocked>> {
+        let wait = self.table.wait(id).filter(|_| self.config.has(Mutation::DeadlockImagined));
+        match wait.and_then(|wait| Some((wait.flow()?, wait.keys.first()?.clone()))) {
+            Some((flow, key)) => Some(vec![Blocked { flow: flow.clone(), key: key.clone() }, Blocked { flow, key }]),
+            None => self.table.deadlock(id),
+        }
     }
 
     fn expect_answer(&mut self, caller: &Caller, session: SessionId, wait: WaitId) {
@@ -325,8 +336,7 @@ impl Hub {
             self.ops.push(Op::Reserve { ceiling });
         }
         let over_socket = self.sessions.get(&session).is_some_and(|session| session.socket);
-        let visible_from =
-            if terms.class == Class::Reclaim && over_socket { self.reclaim_visible_from(token) } else { lsn };
+        let visible_from = if terms.class == Class::Reclaim && over_socket { self.reclaim_visible_from() } else { lsn };
         let since_unix_ms = self.unix_ms(now);
         self.ops.push(Op::Granted { token, session, keys: keys.clone(), claim, terms: terms.clone(), since_unix_ms });
         for key in keys.iter().filter(|key| key.space == Space::Election) {
@@ -374,11 +384,20 @@ impl Hub {
             self.leave_unclaimed(now, session, token);
         }
         for (conn, seq) in replies {
-            if let Some(asker) = self.conns.get_mut(&conn).filter(|conn| conn.kind == ConnKind::Request) {
+            if let Some(asker) = self.conns.get_mut(&conn) {
                 asker.wait = None;
-                asker.undelivered = (after > self.flushed).then_some(token);
             }
+            self.is_undelivered(conn, token);
             self.answer(conn, seq, after, Ok(response.clone()));
+        }
+    }
+
+    /// An HTTP request that goes before the disk lets its answer go is not told of its grant.
+    fn is_undelivered(&mut self, conn: ConnId, token: Token) {
+        let waits = self.table.grant(token).is_some_and(|grant| grant.visible_from > self.flushed);
+        if let Some(asker) = self.conns.get_mut(&conn).filter(|conn| waits && conn.kind == ConnKind::Request) {
+            asker.undelivered = Some(token);
+            self.untold.entry(token).or_default().insert(conn);
         }
     }
 
@@ -393,106 +412,18 @@ impl Hub {
         }
     }
 
+    /// Somebody is there after all.
+    fn claimed(&mut self, session: SessionId, token: Token) {
+        if let Some(at) = self.sessions.get_mut(&session).and_then(|session| session.unclaimed.remove(&token)) {
+            self.timers.disarm(at, Timer::Claim(token));
+        }
+    }
+
     pub(super) fn touch(&mut self, key: Key) {
         if key.space == Space::Election {
             self.elections_changed.insert(key.name.clone());
         }
         self.touched.push(key);
-    }
-
-    pub(super) fn release(&mut self, caller: &Caller, release: &Release) -> Result<Reply, Problem> {
-        let session = self.speaker(caller)?;
-        let key = Key::lock(release.name.clone());
-        let token = if self.config.has(Mutation::ReleaseByName) {
-            let any = self.table.holders(&key).next().map(|grant| grant.token);
-            any.unwrap_or(release.token)
-        } else {
-            release.token
-        };
-        self.give_back(session, &key, token)?;
-        Ok(Reply::Now(Response::Released {}))
-    }
-
-    /// Ends a grant that its holder gives back. A retry finds it over, and is answered as the first time.
-    pub(super) fn give_back(&mut self, session: SessionId, key: &Key, token: Token) -> Result<(), Problem> {
-        let by_name = self.config.has(Mutation::ReleaseByName);
-        match self.table.grant(token) {
-            Some(grant) if (grant.session == session || by_name) && grant.keys.contains(key) => {
-                self.end_grant(token, LostReason::Released);
-                Ok(())
-            }
-            _ => match self.sessions.get(&session).and_then(|session| session.past(token)) {
-                Some(past) if past.keys.contains(key) && past.reason == LostReason::Released => Ok(()),
-                Some(past) => {
-                    let reason = past.reason.as_str();
-                    let detail = format!("token {token} of {:?} is no longer held: {reason}", key.name);
-                    Err(Problem::new(Code::NotHolder, detail))
-                }
-                None => {
-                    let detail = format!("session {session} does not hold {:?} with token {token}", key.name);
-                    Err(Problem::new(Code::NotHolder, detail))
-                }
-            },
-        }
-    }
-
-    /// Ends a grant of a session that lives on, remembers it, and tells the holder if it was not its doing.
-    pub(super) fn end_grant(&mut self, token: Token, reason: LostReason) {
-        let Some(grant) = self.table.remove(token) else { return };
-        self.ops.push(Op::Released { token, reason });
-        self.stats.releases_total += 1;
-        if reason != LostReason::Released {
-            self.revoked = self.lsn_of_this_input();
-        }
-        for key in &grant.keys {
-            if self.config.has(Mutation::EntryDroppedWhileWaited) {
-                self.table.forget_queue(key);
-            }
-            self.touch(key.clone());
-        }
-        let Some(session) = self.sessions.get_mut(&grant.session) else { return };
-        session.grants.remove(&token);
-        if let Some(at) = session.unclaimed.remove(&token) {
-            self.timers.disarm(at, Timer::Claim(token));
-        }
-        let names = grant.keys.iter().map(|key| key.name.clone()).collect();
-        session.note_past(past(grant, reason), self.config.answers_remembered_max);
-        if let Some(conn) = session.conn.filter(|_| reason != LostReason::Released) {
-            self.push(conn, Lsn::new(0), Event::Lost { token, names, reason });
-        }
-    }
-
-    pub(super) fn cancel(&mut self, caller: &Caller, request: &RequestId) -> Result<Reply, Problem> {
-        let session = self.speaker(caller)?;
-        self.check_short(request.as_str())?;
-        let cancelled = || Problem::new(Code::Cancelled, format!("request {request} was cancelled"));
-        match self.sessions.get(&session).and_then(|session| session.asked(request)).cloned() {
-            Some(Asked::Waiting(_)) if self.config.has(Mutation::CancelledKeepsPlace) => {}
-            Some(Asked::Waiting(wait)) => {
-                for (conn, seq) in self.withdraw(wait) {
-                    self.answer(conn, seq, Lsn::new(0), Err(cancelled()));
-                }
-                self.note_refused(session, request, 0, cancelled());
-            }
-            Some(Asked::Granted(token)) => self.end_grant(token, LostReason::Released),
-            Some(Asked::Past(_) | Asked::Refused(..)) => {}
-            // It may have overtaken what it cancels.
-            None => self.note_refused(session, request, 0, cancelled()),
-        }
-        Ok(Reply::Now(Response::Cancelled {}))
-    }
-
-    pub(super) fn steal(&mut self, name: &Arc<str>) -> Result<Reply, Problem> {
-        self.check_name(name)?;
-        let tokens: Vec<_> = self.table.holders(&Key::lock(name.clone())).map(|grant| grant.token).collect();
-        for token in &tokens {
-            self.end_grant(*token, LostReason::Stolen);
-        }
-        // An operator acts on it, so it must not come back after a crash.
-        Ok(Reply::After(
-            if tokens.is_empty() { self.promised } else { self.lsn_of_this_input() },
-            Response::Stolen { tokens },
-        ))
     }
 
     pub(super) fn wait_due(&mut self, now: Time, id: WaitId) {
@@ -531,10 +462,6 @@ impl Hub {
         let names = grant.keys.iter().map(|key| key.name.clone()).collect();
         Response::Granted(crate::wire::Grant { token: grant.token, names, mode: grant.claim.mode(), lease_ms })
     }
-}
-
-pub(super) fn past(grant: Grant, reason: LostReason) -> PastGrant {
-    PastGrant { token: grant.token, keys: grant.keys, claim: grant.claim, request: grant.terms.request, reason }
 }
 
 pub(super) fn claim_of(mode: Mode, permits: Option<u32>, take: u32) -> Result<Claim, Problem> {

@@ -8,11 +8,12 @@
 //! Promises: L1–L7, L10–L13, E1–E3, E6, E7. Durable before visible: an answer that promises something leaves
 //! `poll_output` only after the record it rests on is on disk.
 //!
-//! The parts: `sessions` (leases, connections), `locks` (acquire to release), `elections`, `queries` (what people look
-//! at), `recovery` (after a crash), `restore` (from snapshot and records).
+//! The parts: `sessions` (leases, connections), `locks` (asking, being granted), `endings` (giving back, cancelling),
+//! `elections`, `queries` (what people look at), `recovery` (after a crash), `restore` (from snapshot and records).
 
 mod config;
 mod elections;
+mod endings;
 mod error;
 mod locks;
 mod mutation;
@@ -181,6 +182,8 @@ pub struct Hub {
     session_last: SessionId,
     conns: FxHashMap<ConnId, Conn>,
     replies: FxHashMap<WaitId, Vec<(ConnId, u64)>>,
+    /// Grants that HTTP requests wait to be told of, once they are on disk.
+    untold: FxHashMap<Token, BTreeSet<ConnId>>,
     wait_last: WaitId,
     timers: Timers,
     observers: BTreeMap<Arc<str>, BTreeSet<ConnId>>,
@@ -209,6 +212,7 @@ impl Hub {
     fn blank(config: Config, now: Time) -> Self {
         let mut table = LockTable::default();
         table.shared_barges = config.has(Mutation::SharedStarvesExclusive);
+        table.keeps_entries = config.has(Mutation::EntryLeft);
         table.partial_grants = config.has(Mutation::PartialGrant);
         Self {
             tokens: Tokens::new(Token::new(0), Token::new(0), config.token_block),
@@ -227,6 +231,7 @@ impl Hub {
             session_last: SessionId::new(0),
             conns: FxHashMap::default(),
             replies: FxHashMap::default(),
+            untold: FxHashMap::default(),
             wait_last: WaitId(0),
             timers: Timers::default(),
             observers: BTreeMap::new(),
@@ -450,7 +455,10 @@ impl Hub {
         if let Output::Answer { conn, .. } = &output
             && let Some(conn) = self.conns.get_mut(conn)
         {
-            conn.undelivered = None;
+            // Told, as is every copy of the request.
+            if let Some(token) = conn.undelivered.take() {
+                self.untold.remove(&token);
+            }
         }
         self.outputs.push_back(output);
     }

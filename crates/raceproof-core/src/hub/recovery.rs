@@ -25,9 +25,9 @@ pub(super) struct Recovery {
 }
 
 impl Hub {
-    /// The record that a reclaim-class grant with this token rests on; long on disk, except for the first of a run,
+    /// The record that a reclaim-class grant with the last token rests on; long on disk, except for the first of a run,
     /// of a block of tokens, and after somebody lost a grant against their will.
-    pub(super) fn reclaim_visible_from(&mut self, token: Token) -> Lsn {
+    pub(super) fn reclaim_visible_from(&mut self) -> Lsn {
         if self.config.has(Mutation::ReclaimUnmarked) {
             return Lsn::new(0);
         }
@@ -36,7 +36,7 @@ impl Hub {
             self.reclaim_marked = self.lsn_of_this_input();
             self.ops.push(Op::ReclaimBegins);
         }
-        self.reclaim_marked.max(self.tokens.reserved_by(token)).max(self.revoked)
+        self.reclaim_marked.max(self.tokens.last_reserved_by()).max(self.revoked)
     }
 
     /// A session came back or is over; with the last of them, granting begins again.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::locks::past;
+use super::endings::past;
 use super::record::{GrantState, Op, SessionState};
 use super::recovery::Recovery;
 use super::{Config, Hub, Mutation, Record, RestoreError, Snapshot, Timer, Tokens};
@@ -99,7 +99,11 @@ impl Hub {
             Op::Start { epoch } => self.epoch = epoch,
             Op::Reserve { ceiling } => reading.ceiling = ceiling,
             Op::ReclaimBegins => reading.reclaim = true,
-            Op::ReclaimSettled => reading.reclaim = false,
+            Op::ReclaimSettled => {
+                reading.reclaim = false;
+                // Grants that the log does not know may have reached the end of the block, and it goes on behind it.
+                reading.token_last = reading.token_last.max(reading.ceiling);
+            }
             Op::Opened { id, secret, name, ttl_ms, on_disconnect, socket } => {
                 let key = SessionKey { id, secret };
                 let ttl = Duration::from_millis(ttl_ms);

@@ -161,10 +161,11 @@ impl Hub {
     }
 
     pub(super) fn lease_due(&mut self, now: Time, id: SessionId) {
+        let late = if self.config.has(Mutation::ExpiryLate) { Duration::from_secs(1) } else { Duration::ZERO };
         match self.sessions.get_mut(&id) {
-            Some(session) if session.expires > now => {
-                session.lease_timer = session.expires;
-                self.timers.arm(session.expires, Timer::Lease(id));
+            Some(session) if session.expires + late > now => {
+                session.lease_timer = session.expires + late;
+                self.timers.arm(session.lease_timer, Timer::Lease(id));
             }
             Some(_) => {
                 self.stats.expiries_total += 1;
@@ -194,6 +195,8 @@ impl Hub {
                 self.answer(conn, seq, Lsn::new(0), Err(session_unknown(id)));
             }
         }
+        let is_its = |token: Token| session.grants.contains(&token) || session.past(token).is_some();
+        self.recall(is_its, &session_unknown(id));
         for token in &session.grants {
             self.retire(now, *token, reason);
         }
@@ -267,13 +270,7 @@ impl Hub {
             }
         }
         if let Some(token) = conn.undelivered {
-            let session = self.table.grant(token).map(|grant| (grant.session, grant.terms.request.clone()));
-            if let Some((session, request)) = session {
-                self.end_grant(token, LostReason::Released);
-                if let (Some(session), Some(request)) = (self.sessions.get_mut(&session), request) {
-                    session.forget_answer(&request);
-                }
-            }
+            self.not_told(id, token);
         }
     }
 

@@ -40,6 +40,52 @@ fn l2_l13_a_reclaim_token_that_never_reached_the_disk_is_not_given_again() {
 }
 
 #[test]
+fn l2_l13_a_recovery_that_settled_leaves_its_tokens_used() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
+    let asked = bench.acquire(a, reclaim("first"));
+    bench.granted(asked);
+    bench.slow_disk = true;
+    let asked = bench.acquire(a, reclaim("x"));
+    let token = bench.granted(asked).token;
+    bench.slow_disk = false;
+    bench.crash();
+    bench.pass(1_010);
+    bench.flush();
+    bench.crash();
+    let b = bench.client("b");
+    assert!(bench.take(b, "x") > token, "the second start knows nothing of the first one's grants but the block");
+}
+
+#[test]
+fn l4_l13_what_an_http_session_gave_back_stays_given_back() {
+    let mut bench = Bench::new();
+    let conn = bench.connect(ConnKind::Request);
+    let open = Open { name: "curl".into(), ttl_ms: 10_000, on_disconnect: OnDisconnect::Keep };
+    let Ok(Response::Opened { session, .. }) = bench.ask(conn, Request::Open(open)) else { panic!("not opened") };
+    let call = |bench: &mut Bench, request: Request| {
+        let conn = bench.connect(ConnKind::Request);
+        bench.send(conn, Some(session), request)
+    };
+    let acquire = |id: &str, name: &str| Request::Acquire(Acquire { request: Some(RequestId::new(id)), ..lock(name) });
+    let asked = call(&mut bench, acquire("r", "x"));
+    let token = bench.granted(asked).token;
+    let asked = call(&mut bench, acquire("s", "y"));
+    bench.granted(asked);
+    bench.slow_disk = true;
+    let release = call(&mut bench, Request::Release(Release { name: "x".into(), token }));
+    let cancel = call(&mut bench, Request::Cancel { request: RequestId::new("s") });
+    assert!(bench.waits(release) && bench.waits(cancel), "a session over HTTP cannot repeat it after a crash");
+    bench.flush();
+    assert_eq!(bench.answer(release), Some(Ok(Response::Released {})));
+    assert_eq!(bench.answer(cancel), Some(Ok(Response::Cancelled {})));
+    bench.crash();
+    assert_eq!(bench.look("x"), (vec![], 0));
+    assert_eq!(bench.look("y"), (vec![], 0));
+}
+
+#[test]
 fn l13_a_durable_grant_is_told_only_once_it_is_on_disk() {
     let mut bench = Bench::new();
     let a = bench.client("a");

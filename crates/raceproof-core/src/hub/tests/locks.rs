@@ -189,6 +189,36 @@ fn l4_an_http_grant_that_was_never_told_is_given_back() {
 }
 
 #[test]
+fn l4_an_http_grant_that_one_copy_was_told_of_outlives_the_other_copy() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let named = || Acquire { request: Some(RequestId::new("r")), ..lock("x") };
+    bench.slow_disk = true;
+    let (first, second) = (bench.connect(ConnKind::Request), bench.connect(ConnKind::Request));
+    bench.send(first, Some(a.key), Request::Acquire(named()));
+    let asked = bench.send(second, Some(a.key), Request::Acquire(named()));
+    bench.disconnect(first);
+    bench.flush();
+    let token = bench.granted(asked).token;
+    bench.disconnect(second);
+    assert_eq!(bench.look("x").0, [token], "the copy that went first does not give back what the other was told of");
+}
+
+#[test]
+fn l4_a_grant_that_is_cancelled_before_it_was_told_is_not_told_any_more() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    bench.slow_disk = true;
+    let asked = bench.acquire(a, Acquire { request: Some(RequestId::new("r")), ..lock("x") });
+    let cancel = bench.send(a.conn, None, Request::Cancel { request: RequestId::new("r") });
+    bench.flush();
+    assert_eq!(bench.answer(cancel), Some(Ok(Response::Cancelled {})));
+    assert_eq!(bench.refused(asked).code, Code::Cancelled);
+    let again = bench.acquire(a, Acquire { request: Some(RequestId::new("r")), ..lock("x") });
+    assert_eq!(bench.refused(again).code, Code::Cancelled, "nor to a late copy of the request");
+}
+
+#[test]
 fn l4_a_grant_to_a_session_that_is_away_passes_on() {
     let mut bench = Bench::new();
     let (a, b, c) = (bench.client("a"), bench.client("b"), bench.client("c"));
@@ -232,6 +262,17 @@ fn l4_a_waiter_whose_session_ended_is_never_granted() {
     assert_eq!(bench.refused(waiting).code, Code::SessionUnknown);
     bench.release(a, "x", token).expect("held");
     assert_eq!(bench.look("x"), (vec![], 0));
+}
+
+#[test]
+fn l4_a_grant_that_waits_for_the_disk_ends_with_its_session() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    bench.slow_disk = true;
+    let asked = bench.acquire(a, lock("x"));
+    bench.pass(1_010);
+    bench.flush();
+    assert_eq!(bench.refused(asked).code, Code::SessionUnknown);
 }
 
 #[test]
@@ -375,6 +416,22 @@ fn a_stolen_lock_is_lost_and_goes_to_the_next() {
     let lost = Event::Lost { token, names: vec!["x".into()], reason: crate::wire::LostReason::Stolen };
     assert_eq!(bench.events.pop_front(), Some((a.conn, lost)));
     assert_eq!(bench.release(a, "x", token).expect_err("stolen").code, Code::NotHolder);
+}
+
+#[test]
+fn a_theft_is_told_after_the_grant_that_it_ends() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    bench.slow_disk = true;
+    let asked = bench.acquire(a, Acquire { request: Some(RequestId::new("r")), ..lock("x") });
+    bench.send(a.conn, None, Request::Steal { name: "x".into() });
+    assert!(bench.waits(asked) && bench.events.is_empty(), "a loss before its grant would be a loss of nothing");
+    bench.flush();
+    let token = bench.granted(asked).token;
+    assert!(matches!(bench.events.pop_front(), Some((_, Event::Lost { token: lost, .. })) if lost == token));
+    bench.slow_disk = false;
+    let again = bench.acquire(a, Acquire { request: Some(RequestId::new("r")), ..lock("x") });
+    assert_eq!(bench.refused(again).code, Code::Unclaimed, "a retry must not believe in what was stolen");
 }
 
 #[test]

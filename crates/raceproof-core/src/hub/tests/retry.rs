@@ -125,3 +125,24 @@ fn l12_retries_of_a_waiting_request_are_bounded() {
     let tokens: BTreeSet<_> = asked.into_iter().map(|asked| bench.granted(asked).token).collect();
     assert_eq!(tokens.len(), 1);
 }
+
+#[test]
+fn l4_l12_a_grant_made_while_its_session_came_back_is_kept_once_it_is_asked_for() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let token = bench.take(a, "x");
+    // Another flow of the same session, or waiting would be a deadlock.
+    let behind = || Acquire { owner: Some("f".into()), ..named("r", "x") };
+    bench.acquire(a, behind());
+    bench.disconnect(a.conn);
+    // It does not hold x any more, which the hub learns from the resume that also keeps the wait.
+    let (a, _) = bench.resume(a, vec![], &["r"]);
+    let asked = bench.acquire(a, behind());
+    let granted = bench.granted(asked).token;
+    assert!(granted > token);
+    for _ in 0..10 {
+        bench.pass(500);
+        bench.keepalive(a);
+    }
+    assert_eq!(bench.look("x").0, [granted], "the wait for its holder was over when it asked");
+}
