@@ -1,0 +1,85 @@
+//! L4: who gave up, timed out, or whose session ended is not granted anything any more. (That nothing is lost by it
+//! for others shows at the end of a run: every wait must end.)
+
+use std::collections::BTreeMap;
+
+use raceproof_core::id::{RequestId, SessionId};
+use raceproof_core::wire::{Code, Event, LostReason, Request, Response};
+use rustc_hash::FxHashSet;
+
+use super::{Invariant, Ledger, Taking};
+use crate::world::fact::Fact;
+
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Requests whose wait is over without a grant, by what ended it.
+    over: BTreeMap<(u64, RequestId), &'static str>,
+    dead: FxHashSet<SessionId>,
+}
+
+impl Invariant for Claims {
+    fn name(&self) -> &'static str {
+        "l4_claims"
+    }
+
+    fn see(&mut self, ledger: &Ledger, fact: &Fact<'_>) -> Result<(), String> {
+        match fact {
+            Fact::HubDown => {
+                self.over.clear();
+                self.dead.clear();
+            }
+            Fact::Pushed { link, event: Event::SessionEnded { reason } } if *reason != LostReason::Superseded => {
+                self.dead.extend(ledger.links.get(link).and_then(|link| link.session));
+            }
+            Fact::Answered { link, seq, result } => {
+                let Some(pending) = ledger.pending.get(&(*link, *seq)) else { return Ok(()) };
+                let Some(session) = pending.session else { return Ok(()) };
+                let taking = Taking::of(&pending.request);
+                let id = taking.as_ref().and_then(|taking| taking.id.clone());
+                match (result.as_deref(), &*pending.request) {
+                    (Ok(Response::Granted(_) | Response::Elected(_)), _) => return self.granted(session, id),
+                    (Ok(Response::Ended {}), _) => {
+                        self.dead.insert(session);
+                    }
+                    (Ok(Response::Cancelled {}), Request::Cancel { request }) => {
+                        self.over.insert((session.as_u64(), request.clone()), "was cancelled");
+                    }
+                    (Err(problem), _) => self.refused(session, id, problem.code),
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Claims {
+    fn granted(&self, session: SessionId, id: Option<RequestId>) -> Result<(), String> {
+        if self.dead.contains(&session) {
+            return Err(format!("session {session} was granted something after it had ended"));
+        }
+        let Some(id) = id else { return Ok(()) };
+        match self.over.get(&(session.as_u64(), id.clone())) {
+            Some(how) => Err(format!("request {id} of session {session} was granted after it {how}")),
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&mut self, session: SessionId, id: Option<RequestId>, code: Code) {
+        let how = match code {
+            Code::SessionUnknown => {
+                self.dead.insert(session);
+                return;
+            }
+            Code::WaitTimedOut => "timed out",
+            Code::Cancelled => "was cancelled",
+            Code::Deadlock => "was refused for a deadlock",
+            Code::LockHeld => "was refused",
+            _ => return,
+        };
+        if let Some(id) = id {
+            self.over.insert((session.as_u64(), id), how);
+        }
+    }
+}

@@ -1,0 +1,518 @@
+//! What an outsider can know from the facts: which sessions live, what was asked and answered, who holds what and who
+//! believes so. The invariants read it; it judges nothing.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use raceproof_core::id::{RequestId, SessionId, Token};
+use raceproof_core::wire::{Acquire, Class, Event, LostReason, Mode, OnDisconnect, Problem, Request, Response};
+use rustc_hash::FxHashMap;
+
+use crate::world::clock::Instant;
+use crate::world::fact::Fact;
+use crate::world::net::LinkId;
+
+/// A stall of the hub that it cannot miss.
+const STALL: u64 = 60 * crate::world::clock::MS;
+
+/// What kind of a claim a request makes on its names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// Alone.
+    Exclusive,
+    /// Beside other shared ones.
+    Shared,
+    /// So many permits of so many.
+    Permits {
+        /// Of so many.
+        of: u32,
+        /// So many.
+        take: u32,
+    },
+}
+
+impl Claim {
+    /// Whether two such claims can be held side by side, if nobody else holds anything.
+    #[must_use]
+    pub const fn goes_with(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Shared, Self::Shared) => true,
+            (Self::Permits { of, take }, Self::Permits { of: of_other, take: take_other }) => {
+                of == of_other && take + take_other <= of
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Something that takes: an acquire or a campaign.
+#[derive(Clone, Debug)]
+pub struct Taking {
+    /// The names. An election's are told apart by being elections.
+    pub names: Vec<Arc<str>>,
+    /// Whether it is a campaign.
+    pub election: bool,
+    /// How they are wanted.
+    pub claim: Claim,
+    /// The durability class.
+    pub class: Class,
+    /// The priority.
+    pub priority: u8,
+    /// How long it would wait.
+    pub wait_ms: u64,
+    /// The closing time after a lease.
+    pub lock_delay_ms: u64,
+    /// Its id.
+    pub id: Option<RequestId>,
+}
+
+impl Taking {
+    /// Reads it from a request.
+    #[must_use]
+    pub fn of(request: &Request) -> Option<Self> {
+        match request {
+            Request::Acquire(acquire) => Some(Self {
+                names: acquire.names.clone(),
+                election: false,
+                claim: claim(acquire),
+                class: acquire.class,
+                priority: acquire.priority,
+                wait_ms: acquire.wait_ms,
+                lock_delay_ms: acquire.lock_delay_ms,
+                id: acquire.request.clone(),
+            }),
+            Request::Campaign(campaign) => Some(Self {
+                names: vec![campaign.election.clone()],
+                election: true,
+                claim: Claim::Exclusive,
+                class: Class::Durable,
+                priority: 0,
+                wait_ms: campaign.wait_ms,
+                lock_delay_ms: 0,
+                id: campaign.request.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether the two are about a common name.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        self.election == other.election && self.names.iter().any(|name| other.names.contains(name))
+    }
+}
+
+const fn claim_of(mode: Mode, permits: Option<u32>, take: u32) -> Claim {
+    match (permits, mode) {
+        (Some(of), _) => Claim::Permits { of, take },
+        (None, Mode::Shared) => Claim::Shared,
+        (None, Mode::Exclusive) => Claim::Exclusive,
+    }
+}
+
+fn claim(acquire: &Acquire) -> Claim {
+    claim_of(acquire.mode, acquire.permits, acquire.take)
+}
+
+/// A session as the outsider sees it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Whose it is.
+    pub client: usize,
+    /// Its lease, in microseconds of the hub's clock.
+    pub ttl: u64,
+    /// Whether the end of its connection ends it.
+    pub ends_with_link: bool,
+    /// Whether it was opened over a socket.
+    pub socket: bool,
+    /// The socket it was bound to last.
+    pub link: Option<LinkId>,
+    /// When the hub was last asked for a renewal that it then granted, by true time.
+    pub renewed: Instant,
+    /// When the hub was last asked for a renewal.
+    pub renewal_asked: Instant,
+    /// From when on the hub may have ended it, for a reason other than its lease.
+    pub ended: Option<Instant>,
+    /// Its client counts on it until then.
+    pub believed_until: Instant,
+}
+
+/// A request that the hub was given, under its id or alone.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Whose it is.
+    pub session: SessionId,
+    /// What it is.
+    pub taking: Taking,
+    /// The grant that it was answered with.
+    pub token: Option<Token>,
+}
+
+/// A grant that the hub let go.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// Whose it is.
+    pub session: SessionId,
+    /// What was asked.
+    pub taking: Rc<Taking>,
+    /// When it was let go.
+    pub emitted: Instant,
+    /// In which run.
+    pub run: u32,
+    /// From when on it may be over at the hub.
+    pub over: Option<Instant>,
+    /// From when to when its holder's program believed in it. Without an end it still does, as long as its lease runs.
+    pub believed: Option<(Instant, Option<Instant>)>,
+    /// An operator took it, or the end of its link ended it: its holder may believe on.
+    pub excused: bool,
+}
+
+/// A request under way.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Whom it speaks for.
+    pub session: Option<SessionId>,
+    /// What it is.
+    pub request: Rc<Request>,
+    /// The taking that it is, by index.
+    pub taking: Option<usize>,
+    /// When it was given to the hub.
+    pub at: Instant,
+}
+
+/// A connection as the hub has it.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Whose it is.
+    pub client: usize,
+    /// Whether it carries one HTTP request.
+    pub http: bool,
+    /// The session bound to it.
+    pub session: Option<SessionId>,
+}
+
+/// Everything an outsider knows.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// True time.
+    pub at: Instant,
+    /// Counts the hub's starts.
+    pub run: u32,
+    /// When the hub started, or went on after a stall: nothing that was believed then may be given away for a lease.
+    pub grace_from: Instant,
+    /// When every lease may have begun anew, since the hub may have noticed a stall.
+    pub grace_at_most_from: Instant,
+    /// Sessions by id.
+    pub sessions: FxHashMap<u64, Session>,
+    /// Open connections.
+    pub links: FxHashMap<LinkId, Link>,
+    /// Requests that have no answer.
+    pub pending: FxHashMap<(LinkId, u64), Pending>,
+    /// Takings in the order of arrival.
+    pub takings: Vec<Asked>,
+    /// Those of them that wait, as far as is known, in the order of arrival.
+    pub open: Vec<usize>,
+    /// Takings of the present run by session and id.
+    pub by_id: FxHashMap<(u64, RequestId), usize>,
+    /// Grants by token.
+    pub grants: BTreeMap<u64, Grant>,
+    /// Believed in and not known to have ended.
+    pub live: Vec<Token>,
+    /// The greatest token that the hub let go.
+    pub newest: Option<Token>,
+}
+
+impl Ledger {
+    /// Whether the grant's holder believes in it at `self.at`.
+    #[must_use]
+    pub fn is_believed(&self, grant: &Grant) -> bool {
+        let lease_runs = self.sessions.get(&grant.session.as_u64()).is_some_and(|s| s.believed_until > self.at);
+        matches!(grant.believed, Some((_, None))) && lease_runs && !grant.excused
+    }
+
+    /// Takes in a fact, after the invariants have looked at it.
+    pub fn apply(&mut self, fact: &Fact<'_>) {
+        match fact {
+            Fact::HubUp { run, .. } => self.hub_up(*run),
+            Fact::HubResumed { since } => {
+                self.grace_at_most_from = self.at;
+                self.may_have_expired(*since);
+                // A shorter stall need not be noticed.
+                if self.at - since > STALL {
+                    self.grace_from = self.at;
+                }
+            }
+            Fact::HubDown => self.hub_down(),
+            Fact::Connected { link, client, http } => {
+                self.links.insert(*link, Link { client: *client, http: *http, session: None });
+            }
+            Fact::Disconnected { link } => self.disconnected(*link),
+            Fact::Asked { link, seq, session, request } => {
+                let bound = self.links.get(link).and_then(|link| link.session);
+                let session = session.as_ref().map(|key| key.id).or(bound);
+                self.asked(*link, *seq, session, request);
+            }
+            Fact::Answered { link, seq, result } => self.answered(*link, *seq, result),
+            Fact::Pushed { event: Event::Lost { token, reason, .. }, .. } => self.over(*token, *reason),
+            Fact::Pushed { link, event: Event::SessionEnded { .. } } => {
+                if let Some(session) = self.links.get(link).and_then(|link| link.session) {
+                    self.detach(*link, session);
+                }
+            }
+            Fact::Lease { session, until, .. } => {
+                if let Some(session) = self.sessions.get_mut(&session.as_u64()) {
+                    session.believed_until = session.believed_until.max(*until);
+                }
+            }
+            Fact::Believes { token, .. } => {
+                if let Some(grant) = self.grants.get_mut(&token.as_u64()) {
+                    grant.believed = Some((self.at, None));
+                    self.live.push(*token);
+                }
+            }
+            Fact::Disbelieves { token, .. } => self.disbelieve(*token),
+            _ => {}
+        }
+    }
+
+    /// Notes that a program stopped believing.
+    fn disbelieve(&mut self, token: Token) {
+        self.live.retain(|live| *live != token);
+        if let Some(Grant { believed: Some((_, until @ None)), .. }) = self.grants.get_mut(&token.as_u64()) {
+            *until = Some(self.at);
+        }
+    }
+
+    fn hub_up(&mut self, run: u32) {
+        self.run = run;
+        self.grace_from = self.at;
+        self.grace_at_most_from = self.at;
+        for session in self.sessions.values_mut() {
+            session.link = None;
+        }
+    }
+
+    /// What ran out before the hub went away or stood still gets no grace.
+    fn may_have_expired(&mut self, before: Instant) {
+        let grace_from = self.grace_from;
+        for session in self.sessions.values_mut() {
+            // A clock that runs fast makes a lease shorter.
+            if session.renewed.max(grace_from) + session.ttl - session.ttl / 64 <= before {
+                session.ended.get_or_insert(before);
+            }
+        }
+    }
+
+    fn hub_down(&mut self) {
+        self.may_have_expired(self.at);
+        self.links.clear();
+        self.pending.clear();
+        self.by_id.clear();
+        self.open.clear();
+    }
+
+    fn detach(&mut self, link: LinkId, session: SessionId) {
+        if let Some(session) = self.sessions.get_mut(&session.as_u64())
+            && session.link == Some(link)
+        {
+            session.link = None;
+        }
+    }
+
+    fn disconnected(&mut self, link: LinkId) {
+        let Some(gone) = self.links.remove(&link) else { return };
+        let here: Vec<_> = self.pending.iter().filter(|((on, _), _)| *on == link).map(|(key, _)| *key).collect();
+        for key in here {
+            let Some(taking) = self.pending.remove(&key).and_then(|pending| pending.taking) else { continue };
+            // Another copy of the request may keep its place.
+            if gone.http && !self.pending.values().any(|pending| pending.taking == Some(taking)) {
+                self.open.retain(|open| *open != taking);
+            }
+        }
+        let Some(id) = gone.session else { return };
+        let Some(session) = self.sessions.get_mut(&id.as_u64()) else { return };
+        if session.link != Some(link) {
+            return;
+        }
+        session.link = None;
+        if session.ends_with_link {
+            self.end_session(id);
+        }
+    }
+
+    /// The session ends, or may, other than by its lease.
+    fn end_session(&mut self, id: SessionId) {
+        let at = self.at;
+        if let Some(session) = self.sessions.get_mut(&id.as_u64()) {
+            session.ended.get_or_insert(at);
+        }
+        let takings = &self.takings;
+        self.open.retain(|open| takings.get(*open).is_some_and(|asked| asked.session != id));
+        for grant in self.grants.values_mut().filter(|grant| grant.session == id) {
+            grant.over.get_or_insert(at);
+            grant.excused = true;
+        }
+    }
+
+    fn over(&mut self, token: Token, reason: LostReason) {
+        let at = self.at;
+        if let Some(grant) = self.grants.get_mut(&token.as_u64()) {
+            grant.over.get_or_insert(at);
+            grant.excused |= reason == LostReason::Stolen;
+        }
+    }
+
+    fn asked(&mut self, link: LinkId, seq: u64, session: Option<SessionId>, request: &Rc<Request>) {
+        let at = self.at;
+        if let Some(session) = session.and_then(|id| self.sessions.get_mut(&id.as_u64()))
+            && matches!(**request, Request::Keepalive {})
+        {
+            session.renewal_asked = at;
+        }
+        let mut taking = None;
+        match &**request {
+            Request::Acquire(_) | Request::Campaign(_) => {
+                taking = session.and_then(|session| self.asked_taking(session, request));
+            }
+            Request::Cancel { request } => {
+                let index = session.and_then(|session| self.by_id.get(&(session.as_u64(), request.clone())).copied());
+                self.open.retain(|open| Some(*open) != index);
+                let token = index.and_then(|index| self.takings.get(index)).and_then(|asked| asked.token);
+                if let Some(grant) = token.and_then(|token| self.grants.get_mut(&token.as_u64())) {
+                    grant.over.get_or_insert(at);
+                }
+            }
+            Request::Release(release) => self.given_back(session, release.token),
+            Request::Resign(resign) => self.given_back(session, resign.term),
+            Request::Steal { name } => self.stolen(name),
+            Request::Resume(resume) => self.resumed(link, resume),
+            Request::End {} => {
+                if let Some(session) = session {
+                    self.end_session(session);
+                }
+            }
+            _ => {}
+        }
+        self.pending.insert((link, seq), Pending { session, request: request.clone(), taking, at });
+    }
+
+    fn given_back(&mut self, session: Option<SessionId>, token: Token) {
+        let at = self.at;
+        if let Some(grant) = self.grants.get_mut(&token.as_u64()).filter(|grant| Some(grant.session) == session) {
+            grant.over.get_or_insert(at);
+        }
+    }
+
+    fn stolen(&mut self, name: &Arc<str>) {
+        let at = self.at;
+        for grant in self.grants.values_mut().filter(|g| !g.taking.election && g.taking.names.contains(name)) {
+            grant.over.get_or_insert(at);
+            grant.excused = true;
+        }
+    }
+
+    fn resumed(&mut self, link: LinkId, resume: &raceproof_core::wire::Resume) {
+        let at = self.at;
+        let id = resume.session.id;
+        for (token, grant) in &mut self.grants {
+            if grant.session == id && !resume.held.iter().any(|held| held.token.as_u64() == *token) {
+                grant.over.get_or_insert(at);
+            }
+        }
+        if let Some(session) = self.sessions.get_mut(&id.as_u64()) {
+            session.renewal_asked = at;
+            session.link = Some(link);
+        }
+        if let Some(link) = self.links.get_mut(&link) {
+            link.session = Some(id);
+        }
+    }
+
+    fn asked_taking(&mut self, session: SessionId, request: &Rc<Request>) -> Option<usize> {
+        let taking = Taking::of(request)?;
+        let known = taking.id.clone().and_then(|id| self.by_id.get(&(session.as_u64(), id)).copied());
+        // One that is over (answered, or given up by closing its connection) is asked afresh.
+        if let Some(index) = known.filter(|index| self.open.contains(index)) {
+            return Some(index);
+        }
+        let index = self.takings.len();
+        self.open.push(index);
+        if let Some(id) = taking.id.clone() {
+            self.by_id.insert((session.as_u64(), id), index);
+        }
+        self.takings.push(Asked { session, taking, token: None });
+        Some(index)
+    }
+
+    fn answered(&mut self, link: LinkId, seq: u64, result: &Result<Box<Response>, Box<Problem>>) {
+        let Some(pending) = self.pending.remove(&(link, seq)) else { return };
+        match result.as_deref() {
+            Ok(Response::Opened { session, ttl_ms, .. }) => {
+                let Request::Open(open) = &*pending.request else { return };
+                let on = self.links.get_mut(&link);
+                let (client, socket) = on.as_ref().map_or((0, false), |on| (on.client, !on.http));
+                if let Some(on) = on {
+                    on.session = socket.then_some(session.id);
+                }
+                let session_view = Session {
+                    client,
+                    ttl: ttl_ms * 1_000,
+                    ends_with_link: open.on_disconnect == OnDisconnect::End,
+                    socket,
+                    link: socket.then_some(link),
+                    renewed: pending.at,
+                    renewal_asked: pending.at,
+                    ended: None,
+                    believed_until: 0,
+                };
+                self.sessions.insert(session.id.as_u64(), session_view);
+            }
+            Ok(Response::Renewed { .. } | Response::Resumed { .. }) => {
+                let session = match &*pending.request {
+                    Request::Resume(resume) => Some(resume.session.id),
+                    _ => pending.session,
+                };
+                if let Some(session) = session.and_then(|id| self.sessions.get_mut(&id.as_u64())) {
+                    session.renewed = session.renewed.max(pending.at);
+                    session.ended = None;
+                }
+            }
+            Ok(Response::Granted(grant)) => self.granted(pending, grant.token),
+            Ok(Response::Elected(leader)) => self.granted(pending, leader.term),
+            Err(_) => {
+                if let Some(index) = pending.taking {
+                    self.open.retain(|open| *open != index);
+                }
+            }
+            Ok(Response::Stolen { tokens }) => {
+                for token in tokens {
+                    self.over(*token, LostReason::Stolen);
+                }
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn granted(&mut self, pending: Pending, token: Token) {
+        let Some(session) = pending.session else { return };
+        let Some(taking) = Taking::of(&pending.request) else { return };
+        if let Some(index) = pending.taking {
+            self.open.retain(|open| *open != index);
+            if let Some(asked) = self.takings.get_mut(index) {
+                asked.token = Some(token);
+            }
+        }
+        self.newest = self.newest.max(Some(token));
+        let grant = Grant {
+            session,
+            taking: Rc::new(taking),
+            emitted: self.at,
+            run: self.run,
+            over: None,
+            believed: None,
+            excused: false,
+        };
+        self.grants.entry(token.as_u64()).or_insert(grant);
+    }
+}
