@@ -116,6 +116,9 @@ pub(crate) struct Guarded {
             notify: SIGUSR1, and it is left running: only a resource that checks tokens is safe from it"
     )]
     pub on_lost: Option<OnLostArg>,
+    /// Run the command as a line of `sh`
+    #[arg(long)]
+    pub shell: bool,
     #[command(flatten)]
     pub client: Client,
     /// The command, run without a shell

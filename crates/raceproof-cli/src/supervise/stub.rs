@@ -42,7 +42,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     if error.kind() == std::io::ErrorKind::NotFound {
         say::error(
             "command-not-found",
-            format_args!("{shown:?} is not found; it is run without a shell: use sh -c for one"),
+            format_args!("{shown:?} is not found; it is run without a shell: --shell has one"),
         );
         return ExitCode::from(code::NOT_FOUND);
     }

@@ -17,8 +17,9 @@ fn signal_group_of(command: u32, number: Signal) {
     kill_process_group(group, number).expect("the group is there");
 }
 
+/// The lease is short: a release that a crash of the server undid ends with it.
 fn token_of(server: &Server, name: &str) -> u64 {
-    let run = server.lock(&[name], "echo $RACEPROOF_FENCE").end().with(0);
+    let run = server.lock(&[name, "--ttl", "2s"], "echo $RACEPROOF_FENCE").end().with(0);
     run.stdout.trim_end().parse().expect("a token")
 }
 

@@ -5,6 +5,7 @@
 mod common;
 
 mod crashes;
+mod docs;
 mod elections;
 mod exits;
 mod looks;

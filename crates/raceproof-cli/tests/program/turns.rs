@@ -1,5 +1,6 @@
 //! Who runs when: L1, L3, L6.
 
+use crate::common::processes::wait_for;
 use crate::common::program::Running;
 use crate::common::server::Server;
 
@@ -84,4 +85,30 @@ fn one_that_holds_says_so_to_those_that_try() {
     assert!(late.stderr.contains("error[wait-timed-out]"), "{}", late.stderr);
     std::fs::write(server.file("go"), "").expect("a file");
     holder.end().with(0);
+}
+
+#[test]
+fn one_that_waits_is_told_whom_for_and_that_the_server_is_gone() {
+    let mut server = Server::start();
+    let holder =
+        server.lock(&["deploy", "--ttl", "60s"], "echo $RACEPROOF_FENCE > up; while [ ! -e go ]; do sleep 0.01; done");
+    let token = server.said("up");
+    let said = std::fs::File::create(server.file("said")).expect("a file");
+    let mut waiter = server.program(&["lock", "deploy", "--ttl", "60s", "--shell", "--", "echo", "got", ">", "got"]);
+    let mut waiter = waiter.stderr(said).spawn().expect("the program starts");
+    let file = server.file("said");
+    let says = |text: &str| {
+        wait_for(text, || std::fs::read_to_string(&file).ok().filter(|said| said.contains(text)));
+    };
+    says("raceproof: waiting for \"deploy\": \"deploy\" is held by ");
+    says(&format!(":{} for ", holder.pid()));
+    says(&format!("(token {token})"));
+    server.kill();
+    says("warning[server-gone]: no server answers at http://");
+    server.restart();
+    says(" answers again\n");
+    std::fs::write(server.file("go"), "").expect("a file");
+    holder.end().with(0);
+    assert!(waiter.wait().expect("it ends").success());
+    assert_eq!(server.said("got"), "got");
 }
