@@ -1,8 +1,8 @@
 //! Fencing sinks: resources that remember the newest token and refuse an older one, so that a holder which was frozen
 //! past its lease cannot write when it comes back (L9).
 //!
-//! Owns: the check for [SQL](sql), [Redis](redis), [files](file) and HTTP services ([`http`], feature `fence-http`),
-//! the [`FenceStore`] that other checks are built on, and the [kit](kit) that proves a resource of your own. Refuses:
+//! Owns: the check for [SQL](mod@sql), [Redis](mod@redis), [files](mod@file) and HTTP services ([`http`], feature `fence-http`),
+//! the [`FenceStore`] that other checks are built on, and the [kit](mod@kit) that proves a resource of your own. Refuses:
 //! drivers. Statements and scripts are texts, to be run by the driver that the program has.
 //!
 //! The guide is `docs/fencing.md`.
