@@ -1,6 +1,7 @@
 //! A service behind the layer.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
@@ -13,6 +14,8 @@ use raceproof::fence::kit::{self, BoxError, Resource, Verdict};
 use raceproof::fence::{MemoryFences, Token};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 type Cell = Arc<Mutex<Option<String>>>;
@@ -85,6 +88,33 @@ impl Resource for Service {
 async fn l9_a_service_with_slow_handlers_passes_the_kit() {
     let service = Service::start(Cell::default(), tempfile::tempdir().unwrap());
     kit::replay(service, Token::new(1)).await.into_result().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn l9_a_newer_request_waits_until_the_older_one_was_answered() {
+    let (value, finish) = (Cell::default(), Arc::new(Semaphore::new(0)));
+    let hangs = {
+        let (value, finish) = (value.clone(), Arc::clone(&finish));
+        move |body: String| async move {
+            if body == "five" {
+                let _may_finish = finish.acquire().await;
+            }
+            *value.lock().unwrap() = Some(body);
+        }
+    };
+    let app = Router::new().route("/cell", put(hangs)).layer(FenceLayer::by_path(MemoryFences::default()));
+    let request = |token: &'static str, body: &'static str| {
+        let app = app.clone();
+        tokio::spawn(async move { put_value(&app, &[token], body).await.0 })
+    };
+    let older = request("5", "five");
+    tokio::task::yield_now().await;
+    let mut newer = request("6", "six");
+    assert!(timeout(Duration::from_secs(3600), &mut newer).await.is_err());
+    assert_eq!(*value.lock().unwrap(), None);
+    finish.add_permits(1);
+    assert_eq!((older.await.unwrap(), newer.await.unwrap()), (StatusCode::OK, StatusCode::OK));
+    assert_eq!(value.lock().unwrap().as_deref(), Some("six"));
 }
 
 #[tokio::test]
