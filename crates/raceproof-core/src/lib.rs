@@ -8,6 +8,7 @@
 //! - [`lock`]: the table of holders and queues that the hub rests on.
 //! - [`session`]: leases, and the memory of answers.
 //! - [`client`]: connecting, keeping a lease alive, resuming, and knowing when it is lost.
+//! - [`local`]: the hub in its callers' own process, without leases, log or connections.
 //! - [`guard`]: when a command that runs under a lock is stopped.
 //! - [`fence`]: which tokens a resource refuses.
 //! - [`wire`]: the messages between a client and a hub.
@@ -18,6 +19,7 @@ pub mod fence;
 pub mod guard;
 pub mod hub;
 pub mod id;
+pub mod local;
 pub mod lock;
 pub mod session;
 pub mod time;

@@ -8,9 +8,9 @@ use raceproof_core::wire::OnDisconnect;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use crate::client::Shared;
 use crate::client::driver::Driver;
 use crate::client::url::Address;
-use crate::client::{Clock, Shared};
 use crate::error::ConnectError;
 use crate::handle::Raceproof;
 
@@ -133,21 +133,21 @@ impl Builder {
         let address = Address::parse(&self.url)?;
         let token = self.token.as_deref().map(bearer).transpose()?;
         let client = Client::new(self.config, fastrand::u64(..), crate::clock::now());
-        let shared = Arc::new(Shared::new(client, Clock::Boottime));
+        let shared = Arc::new(Shared::new(client));
         shared.with(|_, _| ());
-        let rp = Raceproof::new(Arc::clone(&shared));
-        tokio::spawn(Driver { shared, address, token }.run());
-        connected(&rp, self.connect_wait).await?;
+        let rp = Raceproof::server(Arc::clone(&shared));
+        tokio::spawn(Driver { shared: Arc::clone(&shared), address, token }.run());
+        connected(&rp, &shared, self.connect_wait).await?;
         Ok(rp)
     }
 }
 
-async fn connected(rp: &Raceproof, wait: Duration) -> Result<(), ConnectError> {
+async fn connected(rp: &Raceproof, shared: &Shared, wait: Duration) -> Result<(), ConnectError> {
     let give_up = Instant::now() + wait;
     let mut states = rp.connection_states();
     loop {
         let state = *states.borrow_and_update();
-        let failure = rp.shared().failure();
+        let failure = shared.failure();
         match (state, failure) {
             (ConnectionState::Connected, _) => return Ok(()),
             (ConnectionState::Failed, Some(failure)) => return Err(ConnectError::Failed(failure)),

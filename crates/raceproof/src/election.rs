@@ -4,23 +4,26 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "client")]
+use raceproof_core::client::Client;
 use raceproof_core::id::{SessionId, Token};
 use raceproof_core::time::Time;
 use raceproof_core::wire::{Campaign, Code, Election as ElectionState, Leader, LostReason, WAIT_MS_FOREVER};
 
-use crate::client::{Claimed, Owner};
+#[cfg(feature = "client")]
+use crate::client::{Claimed, held::ServerHeld};
+use crate::coordinator::Coordinator;
 use crate::error::{CampaignError, QueryError, ReleaseError, TransferError};
-use crate::guard::Held;
 use crate::handle::Raceproof;
-use crate::lease::GrantCell;
+use crate::held::Held;
 use crate::lock::millis;
 use crate::observer::{ObserveError, Observer};
 
 /// An election by name.
 ///
-/// ```no_run
+/// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let rp = raceproof::Raceproof::connect("http://127.0.0.1:7117").await?;
+/// let rp = raceproof::Raceproof::local();
 /// let election = rp.election("primary");
 /// let mut observer = election.observe()?;
 /// assert!(observer.next().await?.leader.is_none());
@@ -61,14 +64,25 @@ impl Election {
     pub async fn campaign(&self, value: impl Into<Arc<str>>) -> Result<Leadership, CampaignError> {
         let campaign =
             Campaign { election: Arc::clone(&self.name), request: None, value: value.into(), wait_ms: self.wait_ms };
-        let op =
-            self.rp.shared().start(|client, now| client.campaign(now, campaign).map_err(|refused| refused.reason))?;
-        match op.await? {
-            Claimed::Elected { leader, cell } => {
-                Ok(Leadership::new(self.rp.clone(), Arc::clone(&self.rp.owner), leader, cell))
+        let (leader, held) = match &self.rp.coordinator {
+            #[cfg(feature = "client")]
+            Coordinator::Server(owner) => {
+                let submit =
+                    |client: &mut Client, now| client.campaign(now, campaign).map_err(|refused| refused.reason);
+                match owner.0.start(submit)?.await? {
+                    Claimed::Elected { leader, cell } => {
+                        let held = ServerHeld::new(Arc::clone(owner), leader.term, Vec::new(), cell);
+                        (leader, Held::Server(held))
+                    }
+                    _ => return Err(CampaignError::Closed),
+                }
             }
-            _ => Err(CampaignError::Closed),
-        }
+            Coordinator::Local(local) => {
+                let (leader, held) = local.campaign(campaign).await?;
+                (leader, Held::Local(held))
+            }
+        };
+        Ok(Leadership { rp: self.rp.clone(), leader, held })
     }
 
     /// Observes: the leader as it is, then every change.
@@ -76,7 +90,7 @@ impl Election {
     /// # Errors
     /// When the client takes no more observers, or is closed.
     pub fn observe(&self) -> Result<Observer, ObserveError> {
-        Observer::start(Arc::clone(&self.rp.owner), Arc::clone(&self.name))
+        Observer::start(&self.rp.coordinator, Arc::clone(&self.name))
     }
 
     /// Who leads and who stands.
@@ -104,10 +118,6 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    fn new(rp: Raceproof, owner: Arc<Owner>, leader: Leader, cell: Arc<GrantCell>) -> Self {
-        Self { rp, held: Held::new(owner, leader.term, cell), leader }
-    }
-
     /// The term: greater than every one before it (E2). It stays the same after the loss.
     #[must_use]
     pub const fn term(&self) -> Token {
@@ -123,19 +133,19 @@ impl Leadership {
     /// Whether it still leads, by the clock as it is at this moment.
     #[must_use]
     pub fn is_valid(&self) -> bool {
-        self.held.cell.is_valid()
+        self.held.is_valid()
     }
 
     /// Until when it leads, on the clock of [`clock::now`](crate::clock::now), unless the lease is renewed.
     #[must_use]
     pub fn deadline(&self) -> Time {
-        self.held.cell.lease.deadline()
+        self.held.deadline()
     }
 
     /// Why it leads no more; none while it does, as far as was heard.
     #[must_use]
     pub fn lost_reason(&self) -> Option<LostReason> {
-        self.held.cell.reason()
+        self.held.lost_reason()
     }
 
     /// Resolves when it leads no more, resignation included. Independent of the leadership's own life.
@@ -143,7 +153,7 @@ impl Leadership {
     /// # Cancel safety
     /// Cancel safe.
     pub fn lost(&self) -> impl Future<Output = LostReason> + Send + use<> {
-        self.held.cell.lost()
+        self.held.lost()
     }
 
     /// Has `hook` run once when the leadership ends: when it resigns, is dropped or handed over, before the
@@ -152,10 +162,7 @@ impl Leadership {
     ///
     /// The hook runs on whichever thread finds out, and must not block.
     pub fn on_loss(&self, hook: impl FnOnce(LostReason) + Send + 'static) {
-        let late = self.rp.shared().with(|state, _| state.on_loss(self.held.token, Box::new(hook)));
-        if let Err(hook) = late {
-            hook(self.held.cell.reason().unwrap_or(LostReason::Expired));
-        }
+        self.held.on_loss(Box::new(hook));
     }
 
     /// Steps down and waits until the coordinator has confirmed it.
@@ -167,7 +174,7 @@ impl Leadership {
     /// It resigns also if the future is dropped, polled or not.
     pub async fn resign(self) -> Result<(), ReleaseError> {
         let Self { held, .. } = self;
-        end(held, None).await
+        held.release(None).await
     }
 
     /// Hands over to a candidate, by its session (E7).
@@ -190,7 +197,7 @@ impl Leadership {
             Err(error) => return Err(TransferError::NotAsked(self, error)),
         }
         let Self { held, .. } = self;
-        match end(held, Some(to)).await {
+        match held.release(Some(to)).await {
             Ok(()) => Ok(()),
             Err(ReleaseError::Refused(problem)) if problem.code == Code::NotCandidate => {
                 Err(TransferError::SuccessorGone)
@@ -198,8 +205,4 @@ impl Leadership {
             Err(error) => Err(TransferError::Release(error)),
         }
     }
-}
-
-async fn end(held: Held, to: Option<SessionId>) -> Result<(), ReleaseError> {
-    held.release(to).await
 }

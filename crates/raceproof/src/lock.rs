@@ -1,47 +1,28 @@
 //! Locks: how they are asked for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "client")]
+use raceproof_core::client::Client;
 use raceproof_core::wire::{Acquire, Class, Mode, WAIT_MS_FOREVER};
 
-use crate::client::Claimed;
+#[cfg(feature = "client")]
+use crate::client::{Claimed, held::ServerHeld};
+use crate::coordinator::Coordinator;
 use crate::error::AcquireError;
 use crate::guard::Guard;
 use crate::handle::Raceproof;
-
-/// Which flow of work an acquisition belongs to, for the search for deadlocks.
-#[derive(Clone, Debug)]
-enum Owner {
-    /// The Tokio task, or the thread outside one.
-    Task,
-    Named(Arc<str>),
-    /// One of its own each time.
-    Detached,
-}
-
-static DETACHED: AtomicU64 = AtomicU64::new(0);
-
-impl Owner {
-    fn text(&self) -> Arc<str> {
-        match self {
-            Self::Task => match tokio::task::try_id() {
-                Some(id) => format!("t{id}").into(),
-                None => format!("{:?}", std::thread::current().id()).into(),
-            },
-            Self::Named(name) => Arc::clone(name),
-            Self::Detached => format!("d{}", DETACHED.fetch_add(1, Ordering::Relaxed)).into(),
-        }
-    }
-}
+use crate::held::Held;
+use crate::names::Names;
+use crate::owner::Flow;
 
 /// One or several locks, and how they are wanted: exclusively, for as long as it takes, durably, unless said otherwise.
 ///
-/// ```no_run
+/// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), raceproof::Error> {
 /// use std::time::Duration;
-/// let rp = raceproof::Raceproof::connect("http://127.0.0.1:7117").await?;
+/// let rp = raceproof::Raceproof::local();
 /// let reader = rp.lock("catalogue").shared().acquire().await?;
 /// assert!(rp.lock("catalogue").try_acquire().await.is_err(), "it is read");
 /// drop(reader);
@@ -52,18 +33,18 @@ impl Owner {
 #[must_use = "nothing is held before `acquire`"]
 pub struct Lock {
     rp: Raceproof,
-    names: Vec<Arc<str>>,
+    names: Names,
     mode: Mode,
     permits: Option<(u32, u32)>,
     class: Class,
     wait_ms: u64,
     priority: u8,
     lock_delay: Duration,
-    owner: Owner,
+    flow: Flow,
 }
 
 impl Lock {
-    pub(crate) fn new(rp: Raceproof, names: Vec<Arc<str>>) -> Self {
+    pub(crate) fn new(rp: Raceproof, names: Names) -> Self {
         Self {
             rp,
             names,
@@ -73,8 +54,13 @@ impl Lock {
             wait_ms: WAIT_MS_FOREVER,
             priority: 0,
             lock_delay: Duration::ZERO,
-            owner: Owner::Task,
+            flow: Flow::Task,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn handle(&self) -> Raceproof {
+        self.rp.clone()
     }
 
     pub(crate) fn permits(mut self, permits: u32, take: u32) -> Self {
@@ -116,13 +102,13 @@ impl Lock {
     /// Which flow of work this belongs to, for the search for deadlocks (L6): at most 64 bytes. By default the Tokio
     /// task that acquires, or the thread outside one.
     pub fn owner(mut self, owner: impl Into<Arc<str>>) -> Self {
-        self.owner = Owner::Named(owner.into());
+        self.flow = Flow::Named(owner.into());
         self
     }
 
     /// Belongs to no flow of work, so that it is never part of a deadlock: for guards that change hands.
     pub fn detached(mut self) -> Self {
-        self.owner = Owner::Detached;
+        self.flow = Flow::Detached;
         self
     }
 
@@ -151,9 +137,38 @@ impl Lock {
     }
 
     async fn take(&self, wait_ms: u64) -> Result<Guard, AcquireError> {
-        let acquire = Acquire {
+        let held = match &self.rp.coordinator {
+            #[cfg(feature = "client")]
+            Coordinator::Server(owner) => {
+                let acquire = self.asked(wait_ms);
+                let submit = |client: &mut Client, now| client.acquire(now, acquire).map_err(|refused| refused.reason);
+                match owner.0.start(submit)?.await? {
+                    Claimed::Granted { grant, cell } => {
+                        Held::Server(ServerHeld::new(Arc::clone(owner), grant.token, grant.names, cell))
+                    }
+                    _ => return Err(AcquireError::Closed),
+                }
+            }
+            Coordinator::Local(local) => match self.alone().and_then(|name| local.try_hold(name, self.flow.owner())) {
+                Some(held) => Held::Local(held?),
+                None => Held::Local(local.acquire(self.names.clone(), self.asked(wait_ms)).await?),
+            },
+        };
+        Ok(Guard::new(held))
+    }
+
+    /// The name, if it is wanted by itself and exclusively.
+    fn alone(&self) -> Option<&Arc<str>> {
+        match &self.names {
+            Names::One(name) if self.mode == Mode::Exclusive && self.permits.is_none() => Some(name),
+            _ => None,
+        }
+    }
+
+    fn asked(&self, wait_ms: u64) -> Acquire {
+        Acquire {
             request: None,
-            names: self.names.clone(),
+            names: self.names.to_vec(),
             mode: self.mode,
             permits: self.permits.map(|(permits, _)| permits),
             take: self.permits.map_or(1, |(_, take)| take),
@@ -161,13 +176,7 @@ impl Lock {
             class: self.class,
             priority: self.priority,
             lock_delay_ms: millis(self.lock_delay),
-            owner: Some(self.owner.text()),
-        };
-        let op =
-            self.rp.shared().start(|client, now| client.acquire(now, acquire).map_err(|refused| refused.reason))?;
-        match op.await? {
-            Claimed::Granted { grant, cell } => Ok(Guard::new(Arc::clone(&self.rp.owner), grant, cell)),
-            _ => Err(AcquireError::Closed),
+            owner: Some(self.flow.owner().text()),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Observers of elections.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 
-use raceproof_core::client::{ObserverId, OpError, RefusedReason};
+use raceproof_core::client::OpError;
 use raceproof_core::wire::{Election, Problem};
 
-use crate::client::Owner;
+#[cfg(feature = "client")]
+use crate::client::observer::ServerObserver;
+use crate::coordinator::Coordinator;
+use crate::local::LocalObserver;
 
 /// Why an observer has no more to tell.
 #[derive(Debug, thiserror::Error)]
@@ -42,20 +43,25 @@ impl From<OpError> for ObserveError {
 /// the latest.
 #[derive(Debug)]
 pub struct Observer {
-    owner: Arc<Owner>,
-    id: ObserverId,
+    source: Source,
     over: bool,
 }
 
+#[derive(Debug)]
+enum Source {
+    #[cfg(feature = "client")]
+    Server(ServerObserver),
+    Local(LocalObserver),
+}
+
 impl Observer {
-    pub(crate) fn start(owner: Arc<Owner>, election: Arc<str>) -> Result<Self, ObserveError> {
-        match owner.0.with(|state, now| state.client.observe(now, election)) {
-            Ok(id) => Ok(Self { owner, id, over: false }),
-            Err(refused) => Err(match refused.reason {
-                RefusedReason::Full { limit } => ObserveError::Full { limit },
-                _ => ObserveError::Closed,
-            }),
-        }
+    pub(crate) fn start(coordinator: &Coordinator, election: Arc<str>) -> Result<Self, ObserveError> {
+        let source = match coordinator {
+            #[cfg(feature = "client")]
+            Coordinator::Server(owner) => Source::Server(ServerObserver::start(Arc::clone(owner), election)?),
+            Coordinator::Local(local) => Source::Local(LocalObserver::start(Arc::clone(local), election)?),
+        };
+        Ok(Self { source, over: false })
     }
 
     /// The next state of the election: first the one that is, then each change of leader. After an error there is
@@ -70,23 +76,12 @@ impl Observer {
         if self.over {
             return Err(ObserveError::Closed);
         }
-        let news = poll_fn(|cx| {
-            self.owner.0.with(|state, _| match state.client.observed(self.id) {
-                Some(news) => Poll::Ready(news),
-                None => {
-                    state.wait_observed(self.id, cx.waker());
-                    Poll::Pending
-                }
-            })
-        })
-        .await;
+        let news = match &self.source {
+            #[cfg(feature = "client")]
+            Source::Server(observer) => observer.next().await,
+            Source::Local(observer) => observer.next().await,
+        };
         self.over = news.is_err();
         Ok(news?)
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.owner.0.with(|state, now| state.unobserve(now, self.id));
     }
 }

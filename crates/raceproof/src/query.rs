@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use raceproof_core::client::Query;
+use raceproof_core::client::OpError;
+#[cfg(feature = "client")]
+use raceproof_core::client::{Client, Query};
 use raceproof_core::id::Token;
 use raceproof_core::wire::{self, Check, LockPage, Page, Request, Response, SessionPage};
 
+#[cfg(feature = "client")]
 use crate::client::Claimed;
+use crate::coordinator::Coordinator;
 use crate::error::QueryError;
 use crate::handle::Raceproof;
 
@@ -21,7 +25,7 @@ pub struct Checked {
 
 /// # Questions
 ///
-/// None of these needs a session: see [`Builder::observer`](crate::Builder::observer).
+/// None of these needs a session: see `Builder::observer`.
 impl Raceproof {
     /// A page of the locks that are held or waited for, in name order.
     ///
@@ -110,12 +114,18 @@ impl Raceproof {
     }
 
     async fn ask(&self, request: Request) -> Result<Response, QueryError> {
-        // Every request that is asked here is a query.
-        let Ok(query) = Query::new(request) else { return Err(QueryError::Closed) };
-        let op = self.shared().start(|client, now| client.query(now, query).map_err(|refused| refused.reason))?;
-        match op.await? {
-            Claimed::Answer(response) => Ok(*response),
-            _ => Err(QueryError::Unreachable),
+        match &self.coordinator {
+            #[cfg(feature = "client")]
+            Coordinator::Server(owner) => {
+                // Every request that is asked here is a query.
+                let Ok(query) = Query::new(request) else { return Err(QueryError::Closed) };
+                let submit = |client: &mut Client, now| client.query(now, query).map_err(|refused| refused.reason);
+                match owner.0.start(submit)?.await? {
+                    Claimed::Answer(response) => Ok(*response),
+                    _ => Err(QueryError::Unreachable),
+                }
+            }
+            Coordinator::Local(local) => Ok(local.ask(request).map_err(OpError::Refused)?),
         }
     }
 }

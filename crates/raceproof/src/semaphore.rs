@@ -11,9 +11,9 @@ use crate::lock::Lock;
 
 /// A semaphore, and how its permits are wanted: one of them, for as long as it takes, unless said otherwise.
 ///
-/// ```no_run
+/// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), raceproof::Error> {
-/// let rp = raceproof::Raceproof::connect("http://127.0.0.1:7117").await?;
+/// let rp = raceproof::Raceproof::local();
 /// let first = rp.semaphore("db", 3).acquire().await?;
 /// let others = rp.semaphore("db", 3).take(2).acquire().await?;
 /// assert!(rp.semaphore("db", 3).try_acquire().await.is_err(), "all three are taken");

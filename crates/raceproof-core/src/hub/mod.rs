@@ -15,6 +15,7 @@ mod config;
 mod elections;
 mod endings;
 mod error;
+mod inside;
 mod locks;
 mod mutation;
 mod queries;

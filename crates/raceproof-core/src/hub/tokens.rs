@@ -31,6 +31,11 @@ impl Tokens {
         self.ceiling
     }
 
+    /// Leaves out the tokens up to `last`.
+    pub(super) fn skip_to(&mut self, last: Token) {
+        self.last = self.last.max(last);
+    }
+
     /// The next token, and the new ceiling if the record of this input (`lsn`) has to name one.
     pub(super) fn take(&mut self, lsn: Lsn) -> (Token, Option<Token>) {
         self.last = self.last.next();

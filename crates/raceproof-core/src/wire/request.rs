@@ -258,7 +258,7 @@ pub struct Resign {
 }
 
 /// A page of a listing, in name order (sessions: in order of opening).
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
     /// Only names that start so.
@@ -270,6 +270,12 @@ pub struct Page {
     /// At most this many: 1 to 1,000, 100 by default.
     #[serde(default = "limit_default")]
     pub limit: u32,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self { prefix: Arc::from(""), after: None, limit: limit_default() }
+    }
 }
 
 const fn limit_default() -> u32 {

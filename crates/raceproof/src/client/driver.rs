@@ -93,7 +93,7 @@ impl Driver {
     /// Sees to it that the alarm rings at the deadline or before. One that rings early costs an idle turn; setting it
     /// anew for every deadline that moved back costs more.
     fn arm(&self, alarm: Pin<&mut Sleep>, deadline: Option<Time>) {
-        let left = deadline.map_or(NOTHING_DUE, |at| at.since(self.shared.clock.now()));
+        let left = deadline.map_or(NOTHING_DUE, |at| at.since(crate::clock::now()));
         let at = Instant::now() + left;
         if alarm.is_elapsed() || at < alarm.deadline() {
             alarm.reset(at);

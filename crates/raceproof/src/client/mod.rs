@@ -1,13 +1,13 @@
 //! The shell around the core's client: one machine behind a lock, shared by the handles, the guards and the task that
 //! owns the transport. It decides nothing: it passes inputs in, outputs out, and wakes whom they concern.
 
-#[cfg(feature = "client")]
 pub(crate) mod driver;
+pub(crate) mod held;
+mod lease;
+pub(crate) mod observer;
 pub(crate) mod op;
-#[cfg(feature = "client")]
 pub(crate) mod socket;
 mod state;
-#[cfg(feature = "client")]
 pub(crate) mod url;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,32 +18,15 @@ use raceproof_core::time::Time;
 use raceproof_core::wire::LostReason;
 use tokio::sync::{Notify, watch};
 
+pub(crate) use self::lease::GrantCell;
 pub(crate) use self::op::{Claimed, OpFuture};
-pub(crate) use self::state::State;
-#[cfg(feature = "client")]
-pub(crate) use self::state::Work;
-use crate::lease::{GrantCell, Lease};
-
-/// What a client reads the time from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Clock {
-    /// Goes on while the machine sleeps.
-    Boottime,
-}
-
-impl Clock {
-    pub(crate) fn now(self) -> Time {
-        match self {
-            Self::Boottime => crate::clock::now(),
-        }
-    }
-}
+pub(crate) use self::state::{State, Work};
+use crate::lease::Lease;
 
 /// What the handles and the driver share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
-    pub(crate) clock: Clock,
     /// There is work for the driver, or an earlier deadline.
     pub(crate) wake: Notify,
     pub(crate) connection: watch::Sender<ConnectionState>,
@@ -51,11 +34,10 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(client: Client, clock: Clock) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             connection: watch::Sender::new(client.state()),
-            state: Mutex::new(State::new(client, clock)),
-            clock,
+            state: Mutex::new(State::new(client)),
             wake: Notify::new(),
             leases: watch::Sender::new(None),
         }
@@ -68,7 +50,7 @@ impl Shared {
     /// Passes something in, drains every output, and then, outside the lock, wakes whom they concern.
     pub(crate) fn with<R>(&self, input: impl FnOnce(&mut State, Time) -> R) -> R {
         let mut state = self.lock();
-        let now = self.clock.now();
+        let now = crate::clock::now();
         let result = input(&mut state, now);
         let fired = state.drain(now, self);
         drop(state);
@@ -79,7 +61,6 @@ impl Shared {
         result
     }
 
-    #[cfg(feature = "client")]
     pub(crate) fn take_work(&self) -> Work {
         self.lock().take_work()
     }

@@ -9,7 +9,7 @@ use raceproof_core::client::{OpError, OpId};
 use raceproof_core::wire::{Grant, Leader, Response};
 
 use super::Shared;
-use crate::lease::GrantCell;
+use super::lease::GrantCell;
 
 /// What an operation that succeeded gives its owner.
 #[derive(Debug)]

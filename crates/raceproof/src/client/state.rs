@@ -9,12 +9,10 @@ use raceproof_core::id::{SessionId, Token};
 use raceproof_core::time::Time;
 use raceproof_core::wire::{ClientFrame, LostReason};
 
+use super::Shared;
+use super::lease::{GrantCell, LeaseCell};
 use super::op::Claimed;
-use super::{Clock, Shared};
-use crate::lease::{GrantCell, Lease, LeaseCell};
-
-/// Run once when a leadership is lost.
-pub(crate) type LossHook = Box<dyn FnOnce(LostReason) + Send>;
+use crate::lease::{Lease, LossHook};
 
 /// What the driver has to do.
 #[derive(Debug, Default)]
@@ -35,7 +33,6 @@ struct Held {
 
 pub(crate) struct State {
     pub(crate) client: Client,
-    clock: Clock,
     work: Work,
     ops: BTreeMap<OpId, Waker>,
     observers: BTreeMap<ObserverId, Waker>,
@@ -69,10 +66,9 @@ impl Fired {
 }
 
 impl State {
-    pub(super) fn new(client: Client, clock: Clock) -> Self {
+    pub(super) fn new(client: Client) -> Self {
         Self {
             client,
-            clock,
             work: Work::default(),
             ops: BTreeMap::new(),
             observers: BTreeMap::new(),
@@ -149,7 +145,7 @@ impl State {
                     return;
                 }
             }
-            _ => self.lease = Some(Arc::new(LeaseCell::new(session, self.clock, deadline))),
+            _ => self.lease = Some(Arc::new(LeaseCell::new(session, deadline))),
         }
         shared.leases.send_replace(Some(Lease { session, deadline }));
     }
@@ -192,7 +188,7 @@ impl State {
     fn hold(&mut self, token: Token) -> Arc<GrantCell> {
         let lease = self.lease.clone().unwrap_or_else(|| {
             // Not reached while the machine keeps its promise that a claimed grant has a live session.
-            Arc::new(LeaseCell::new(SessionId::new(0), self.clock, Time::ZERO))
+            Arc::new(LeaseCell::new(SessionId::new(0), Time::ZERO))
         });
         let cell = Arc::new(GrantCell::new(lease));
         self.held.insert(token, Held { cell: Arc::clone(&cell), on_loss: Vec::new() });

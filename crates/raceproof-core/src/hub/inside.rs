@@ -1,0 +1,57 @@
+//! What only a hub inside its callers' own process is asked, by [`crate::local`]: nobody beyond that process hears of
+//! its grants, so some of them may be made without it and shown to it when somebody else asks for the same name.
+
+use std::sync::Arc;
+
+use super::Hub;
+use crate::id::{Lsn, SessionId, Token};
+use crate::lock::{Claim, Grant, Key, Terms};
+use crate::time::Time;
+use crate::wire::Class;
+
+impl Hub {
+    /// Takes over an exclusive grant of a name that was not in use here.
+    pub(crate) fn adopt(&mut self, now: Time, session: SessionId, name: Arc<str>, token: Token, owner: Arc<str>) {
+        let terms = Terms {
+            class: Class::Durable,
+            lock_delay_ms: 0,
+            request: None,
+            value: Arc::from(""),
+            owner: Some(owner),
+            flows: true,
+        };
+        if let Some(session) = self.sessions.get_mut(&session) {
+            session.grants.insert(token);
+        }
+        self.table.insert(Grant {
+            token,
+            session,
+            keys: vec![Key::lock(name)],
+            claim: Claim::Exclusive,
+            terms,
+            since_unix_ms: self.unix_ms(now),
+            visible_from: Lsn::new(0),
+        });
+    }
+
+    /// Leaves out the tokens up to `last`: they were given elsewhere.
+    pub(crate) fn skip_tokens(&mut self, last: Token) {
+        self.tokens.skip_to(last);
+    }
+
+    /// Whether anyone holds a lock of this name or waits for it.
+    pub(crate) fn uses(&self, name: &Arc<str>) -> bool {
+        let key = Key::lock(Arc::clone(name));
+        self.table.waiters_count(&key) > 0 || self.table.holders(&key).next().is_some()
+    }
+
+    /// How many requests wait.
+    pub(crate) fn waits_count(&self) -> usize {
+        self.table.waits_count()
+    }
+
+    /// What a session holds, in token order.
+    pub(crate) fn held_by(&self, session: SessionId) -> Vec<Token> {
+        self.sessions.get(&session).map(|session| session.grants.iter().copied().collect()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,139 @@
+//! The machine by hand: claims, tokens, closing.
+
+use super::*;
+use crate::wire::{Class, Mode, WAIT_MS_FOREVER};
+
+const START: Time = Time::from_millis(1_000);
+
+fn local() -> Local {
+    Local::new("test".into(), 7, START)
+}
+
+fn exclusive(name: &str, wait_ms: u64, owner: &str) -> Acquire {
+    Acquire {
+        request: None,
+        names: vec![name.into()],
+        mode: Mode::Exclusive,
+        permits: None,
+        take: 1,
+        wait_ms,
+        class: Class::Durable,
+        priority: 0,
+        lock_delay_ms: 0,
+        owner: Some(owner.into()),
+    }
+}
+
+fn outputs(local: &mut Local) -> Vec<Output> {
+    std::iter::from_fn(|| local.poll_output()).collect()
+}
+
+fn token(result: Option<Result<Outcome, OpError>>) -> Token {
+    match result {
+        Some(Ok(Outcome::Granted { grant, .. })) => grant.token,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn l4_an_unclaimed_grant_passes_on_when_its_time_is_over() {
+    let mut local = local();
+    let first = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "1")).unwrap();
+    let first = token(local.claim(START, first));
+    let second = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+    let third = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "3")).unwrap();
+    outputs(&mut local);
+    local.release(START, "a".into(), first).unwrap();
+    assert_eq!(outputs(&mut local), [Output::Complete { op: second }]);
+    let due = local.next_claim().unwrap();
+    assert_eq!(due, START + CLAIM_TIMEOUT);
+    local.tick(due.saturating_sub(Duration::from_micros(1)));
+    assert_eq!(outputs(&mut local), []);
+    local.tick(due);
+    assert_eq!(outputs(&mut local), [Output::Complete { op: third }]);
+    assert_eq!(local.claim(due, second), Some(Err(OpError::Unclaimed)));
+    assert!(token(local.claim(due, third)) > first);
+    assert_eq!((local.next_claim(), local.pending()), (None, 0));
+}
+
+#[test]
+fn l2_tokens_follow_those_that_the_shell_gave() {
+    let mut local = local();
+    assert_eq!(local.tokens_wanted(), 1);
+    local.tokens_after(Token::new(41));
+    let op = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    assert_eq!(token(local.claim(START, op)), Token::new(42));
+    local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+    assert_eq!(local.tokens_wanted(), 2, "the one that waits may be served by the next call, too");
+}
+
+#[test]
+fn l1_an_adopted_grant_is_in_the_way_and_can_be_given_back() {
+    let mut local = local();
+    local.adopt(START, "a".into(), Token::new(5), "1".into());
+    assert!(local.uses(&"a".into()) && !local.uses(&"b".into()));
+    let op = local.acquire(START, exclusive("a", 0, "2")).unwrap();
+    let Some(Err(OpError::Refused(problem))) = local.claim(START, op) else { panic!("granted twice") };
+    assert_eq!((problem.code, problem.holders[0].token), (Code::LockHeld, Token::new(5)));
+    local.release(START, "a".into(), Token::new(5)).unwrap();
+    assert!(!local.uses(&"a".into()));
+    assert_eq!(local.release(START, "a".into(), Token::new(6)).unwrap_err().code, Code::NotHolder);
+}
+
+#[test]
+fn l6_an_adopted_grant_takes_part_in_the_search_for_deadlocks() {
+    let mut local = local();
+    local.adopt(START, "a".into(), Token::new(1), "1".into());
+    local.adopt(START, "b".into(), Token::new(2), "2".into());
+    local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "1")).unwrap();
+    let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+    let Some(Err(error)) = local.claim(START, op) else { panic!("it waits for itself") };
+    assert_eq!(error.code(), Some(Code::Deadlock));
+}
+
+#[test]
+fn a_stolen_grant_is_lost_once_and_an_unclaimed_one_is_told_to_its_operation() {
+    let mut local = local();
+    let held = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let held = token(local.claim(START, held));
+    let unclaimed = local.acquire(START, exclusive("b", 0, "2")).unwrap();
+    outputs(&mut local);
+    local.ask(START, Request::Steal { name: "a".into() }).unwrap();
+    assert_eq!(outputs(&mut local), [Output::Lost { token: held, reason: LostReason::Stolen }]);
+    local.ask(START, Request::Steal { name: "b".into() }).unwrap();
+    assert_eq!(outputs(&mut local), []);
+    assert_eq!(local.claim(START, unclaimed), Some(Err(OpError::Lost(LostReason::Stolen))));
+    assert_eq!(local.next_claim(), None);
+}
+
+#[test]
+fn l11_years_without_a_call_end_nothing() {
+    let mut local = local();
+    let op = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let held = token(local.claim(START, op));
+    outputs(&mut local);
+    let mut now = START;
+    for pause in [1, 30, 86_399, 86_400, 200_000_000] {
+        now += Duration::from_secs(pause);
+        local.tick(now);
+        assert_eq!(outputs(&mut local), [], "after {pause} s");
+    }
+    local.release(now, "a".into(), held).unwrap();
+}
+
+#[test]
+fn l11_days_of_calls_without_a_pause_end_nothing() {
+    let mut local = local();
+    let op = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let held = token(local.claim(START, op));
+    outputs(&mut local);
+    // Shorter than what the hub takes for a stall, which would renew the session.
+    let step = Duration::from_millis(49);
+    let mut now = START;
+    while now < START + Duration::from_millis(TTL_MS) + Duration::from_secs(60) {
+        now += step;
+        local.tick(now);
+        assert_eq!(local.poll_output(), None, "at {now:?}");
+    }
+    local.release(now, "a".into(), held).unwrap();
+}

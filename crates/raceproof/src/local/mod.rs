@@ -1,0 +1,263 @@
+//! The coordinator in this process: the core's machine behind a lock, and in front of it the names that nobody
+//! contends for.
+//!
+//! Owns wakers, losses that guards have to be told of, and the order of the two locks: the machine's first, then a
+//! shard's. Decides nothing: what is not free at once is the machine's to decide.
+//!
+//! - L2: one counter gives every token.
+//! - L4: a future that is dropped gives its place or its grant back, whatever it had reached.
+//! - L7: a name leaves nothing behind; see [`shards`].
+
+mod held;
+mod observer;
+mod op;
+mod shards;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use raceproof_core::client::{ConnectionState, OpError, Outcome};
+use raceproof_core::id::{SessionId, Token};
+use raceproof_core::local::{Local as Machine, ObserverId, OpId, Output};
+use raceproof_core::time::Time;
+use raceproof_core::wire::{Acquire, Campaign, LostReason, Problem, Request, Response};
+use tokio::sync::{SetOnce, watch};
+use tokio::time::Instant;
+
+pub(crate) use self::held::LocalHeld;
+pub(crate) use self::observer::LocalObserver;
+use self::op::Asked;
+use self::shards::{Shards, Tried};
+use crate::lease::{Lease, LossHook};
+use crate::names::Names;
+use crate::owner::Owner;
+
+/// The longest name that is granted without the machine, which refuses longer ones.
+const NAME_BYTES_MAX: usize = 256;
+
+/// A coordinator of this process.
+pub(crate) struct Local {
+    shards: Shards,
+    /// The last token that was given away or set aside.
+    tokens: AtomicU64,
+    slow: Mutex<Slow>,
+    origin: Instant,
+    pub(crate) connection: watch::Sender<ConnectionState>,
+    /// There is none to follow here.
+    pub(crate) leases: watch::Sender<Option<Lease>>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").finish_non_exhaustive()
+    }
+}
+
+struct Slow {
+    machine: Machine,
+    ops: BTreeMap<OpId, Waker>,
+    observers: BTreeMap<ObserverId, Waker>,
+    /// Who wants to be told of the end of a grant.
+    fates: BTreeMap<Token, Arc<SetOnce<LostReason>>>,
+    hooks: BTreeMap<Token, Vec<LossHook>>,
+    /// Grants that ended against their guards' will, until the guards are gone.
+    lost: BTreeMap<Token, LostReason>,
+}
+
+/// What to do once the lock is let go.
+#[derive(Default)]
+struct Fired {
+    wakers: Vec<Waker>,
+    hooks: Vec<(LossHook, LostReason)>,
+}
+
+impl Local {
+    pub(crate) fn new() -> Self {
+        let name = format!("local:{}", std::process::id());
+        let machine = Machine::new(name.into(), fastrand::u128(..), Time::ZERO);
+        Self {
+            shards: Shards::new(),
+            tokens: AtomicU64::new(0),
+            slow: Mutex::new(Slow {
+                machine,
+                ops: BTreeMap::new(),
+                observers: BTreeMap::new(),
+                fates: BTreeMap::new(),
+                hooks: BTreeMap::new(),
+                lost: BTreeMap::new(),
+            }),
+            origin: Instant::now(),
+            connection: watch::Sender::new(ConnectionState::Connected),
+            leases: watch::Sender::new(None),
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.origin.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slow> {
+        self.slow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes one input to the machine, drains every output, and then, outside the lock, wakes whom they concern.
+    fn with<R>(&self, input: impl FnOnce(&mut Slow, Time) -> R) -> R {
+        let mut slow = self.lock();
+        let now = self.now();
+        let wanted = slow.machine.tokens_wanted();
+        slow.machine.tokens_after(Token::new(self.tokens.fetch_add(wanted, Ordering::Relaxed)));
+        let result = input(&mut slow, now);
+        let fired = slow.drain();
+        drop(slow);
+        fired.fire();
+        result
+    }
+
+    /// Takes one name alone, if nobody holds it or waits for it.
+    pub(crate) fn try_hold(self: &Arc<Self>, name: &Arc<str>, owner: Owner) -> Option<Result<LocalHeld, OpError>> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !owner.is_usable() {
+            return None;
+        }
+        let hash = self.shards.hash(name);
+        match self.shards.try_hold(hash, name, owner, || Token::new(self.tokens.fetch_add(1, Ordering::Relaxed) + 1)) {
+            Tried::Held(token) => Some(Ok(LocalHeld::fast(Arc::clone(self), token, Arc::clone(name), hash))),
+            Tried::Busy => None,
+            Tried::Closed => Some(Err(OpError::Closed)),
+        }
+    }
+
+    /// Takes locks of every kind, after a wait if need be.
+    pub(crate) async fn acquire(self: &Arc<Self>, names: Names, acquire: Acquire) -> Result<LocalHeld, OpError> {
+        let wait_ms = acquire.wait_ms;
+        match self.run(Asked::Locks(names.clone(), acquire), wait_ms).await? {
+            Outcome::Granted { grant, .. } => Ok(LocalHeld::locks(Arc::clone(self), grant.token, names)),
+            _ => Err(OpError::Closed),
+        }
+    }
+
+    pub(crate) async fn campaign(
+        self: &Arc<Self>,
+        campaign: Campaign,
+    ) -> Result<(raceproof_core::wire::Leader, LocalHeld), OpError> {
+        let wait_ms = campaign.wait_ms;
+        match self.run(Asked::Lead(campaign), wait_ms).await? {
+            Outcome::Elected { leader } => {
+                let held = LocalHeld::lead(Arc::clone(self), leader.term, Arc::clone(&leader.election));
+                Ok((leader, held))
+            }
+            _ => Err(OpError::Closed),
+        }
+    }
+
+    /// Asks something that is answered at once.
+    pub(crate) fn ask(&self, request: Request) -> Result<Response, Box<Problem>> {
+        let name = match &request {
+            Request::Lock { name } | Request::Steal { name } => Some(Arc::clone(name)),
+            Request::Check(check) => Some(Arc::clone(&check.name)),
+            _ => None,
+        };
+        self.with(|slow, now| match name {
+            Some(name) => {
+                self.promote(slow, now, &name);
+                let answer = slow.machine.ask(now, request);
+                self.retire(slow, &name);
+                answer
+            }
+            None => {
+                self.promote_all(slow, now, false);
+                slow.machine.ask(now, request)
+            }
+        })
+    }
+
+    pub(crate) fn close(&self) {
+        self.with(|slow, now| {
+            self.promote_all(slow, now, true);
+            slow.machine.close(now);
+        });
+        self.connection.send_replace(ConnectionState::Closed);
+    }
+
+    pub(crate) fn session(&self) -> SessionId {
+        self.lock().machine.session()
+    }
+
+    /// The machine decides about the name from here on, as long as it has a use for it.
+    fn promote(&self, slow: &mut Slow, now: Time, name: &Arc<str>) {
+        if let Some(holder) = self.shards.promote(name) {
+            slow.machine.adopt(now, Arc::clone(name), holder.token, holder.owner.text());
+        }
+    }
+
+    fn promote_all(&self, slow: &mut Slow, now: Time, close: bool) {
+        self.shards.promote_all(close, |name, holder| slow.machine.adopt(now, name, holder.token, holder.owner.text()));
+    }
+
+    fn retire(&self, slow: &Slow, name: &Arc<str>) {
+        if !slow.machine.uses(name) {
+            self.shards.retire(name);
+        }
+    }
+
+    fn retire_all(&self, slow: &Slow, names: &Names) {
+        for name in names.as_slice() {
+            self.retire(slow, name);
+        }
+    }
+
+    /// For how many names there is room.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.shards.capacity()
+    }
+
+    /// How many names, operations, losses and fates are remembered.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        let slow = self.lock();
+        self.shards.names_count()
+            + slow.machine.pending()
+            + slow.ops.len()
+            + slow.lost.len()
+            + slow.fates.len()
+            + slow.hooks.len()
+    }
+}
+
+impl Slow {
+    fn drain(&mut self) -> Fired {
+        let mut fired = Fired::default();
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                Output::Complete { op } => fired.wakers.extend(self.ops.remove(&op)),
+                Output::Observed { observer } => fired.wakers.extend(self.observers.remove(&observer)),
+                Output::Lost { token, reason } => {
+                    self.lost.insert(token, reason);
+                    if let Some(fate) = self.fates.remove(&token) {
+                        drop(fate.set(reason));
+                    }
+                    let hooks = self.hooks.remove(&token).unwrap_or_default();
+                    fired.hooks.extend(hooks.into_iter().map(|hook| (hook, reason)));
+                }
+                _ => {}
+            }
+        }
+        fired
+    }
+}
+
+impl Fired {
+    fn fire(self) {
+        for (hook, reason) in self.hooks {
+            hook(reason);
+        }
+        for waker in self.wakers {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

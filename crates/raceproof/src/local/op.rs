@@ -1,0 +1,175 @@
+//! The future of an operation that may have to wait. Dropping it gives the operation up (L4).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use raceproof_core::client::{OpError, Outcome};
+use raceproof_core::local::{CLAIM_TIMEOUT, OpId};
+use raceproof_core::wire::{Acquire, Campaign, WAIT_MS_FOREVER};
+use tokio::time::{Instant, Sleep};
+
+use super::Local;
+use crate::names::Names;
+
+/// What is wanted.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Locks(Names, Acquire),
+    Lead(Campaign),
+}
+
+enum Phase {
+    /// Nothing was asked for yet: a future that is never polled asks for nothing.
+    Asking(Box<Asked>),
+    Waiting(OpId),
+    Over,
+}
+
+pub(super) struct LocalOp {
+    local: Arc<Local>,
+    phase: Phase,
+    /// Names that the machine may have no use for when this is over.
+    names: Option<Names>,
+    wait: Option<Duration>,
+    gives_up: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Local {
+    pub(super) fn run(self: &Arc<Self>, asked: Asked, wait_ms: u64) -> LocalOp {
+        LocalOp {
+            local: Arc::clone(self),
+            phase: Phase::Asking(Box::new(asked)),
+            names: None,
+            wait: (wait_ms < WAIT_MS_FOREVER).then(|| Duration::from_millis(wait_ms)),
+            gives_up: None,
+            timer: None,
+        }
+    }
+}
+
+impl LocalOp {
+    /// Asks, and claims the result if it is there at once.
+    fn ask(&mut self, asked: Asked, cx: &Context<'_>) -> Option<Result<Outcome, OpError>> {
+        let local = Arc::clone(&self.local);
+        let (op, result) = local.with(|slow, now| {
+            let started = match asked {
+                Asked::Locks(names, acquire) => {
+                    for name in names.as_slice() {
+                        local.promote(slow, now, name);
+                    }
+                    self.names = Some(names);
+                    slow.machine.acquire(now, acquire)
+                }
+                Asked::Lead(campaign) => slow.machine.campaign(now, campaign),
+            };
+            match started {
+                Ok(op) => (Some(op), self.claim(slow, now, op, cx)),
+                Err(error) => (None, self.settled(slow, Err(error))),
+            }
+        });
+        if let (Some(op), None) = (op, &result) {
+            self.phase = Phase::Waiting(op);
+            self.gives_up = self.wait.map(|wait| Instant::now() + wait);
+        }
+        result
+    }
+
+    fn claim(
+        &self,
+        slow: &mut super::Slow,
+        now: raceproof_core::time::Time,
+        op: OpId,
+        cx: &Context<'_>,
+    ) -> Option<Result<Outcome, OpError>> {
+        match slow.machine.claim(now, op) {
+            Some(result) => {
+                slow.ops.remove(&op);
+                self.settled(slow, result)
+            }
+            None => {
+                slow.ops.insert(op, cx.waker().clone());
+                None
+            }
+        }
+    }
+
+    /// Leaves nothing behind of an operation that gained nothing (L7).
+    fn settled(&self, slow: &super::Slow, result: Result<Outcome, OpError>) -> Option<Result<Outcome, OpError>> {
+        if result.is_err()
+            && let Some(names) = &self.names
+        {
+            self.local.retire_all(slow, names);
+        }
+        Some(result)
+    }
+
+    /// Sleeps until the wait is over, or until a grant that others leave unclaimed may pass on: nobody else might look.
+    /// Says whether it is time to look. Outside a Tokio runtime there is nothing to sleep with, and only what others
+    /// do wakes an operation.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.is_none() {
+            if self.gives_up.is_none() && tokio::runtime::Handle::try_current().is_err() {
+                return Poll::Pending;
+            }
+            self.timer = Some(Box::pin(tokio::time::sleep_until(self.wakes_at())));
+        }
+        let Some(timer) = &mut self.timer else { return Poll::Pending };
+        if timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        self.timer = None;
+        Poll::Ready(())
+    }
+
+    fn wakes_at(&self) -> Instant {
+        let now = Instant::now();
+        let machine_now = self.local.now();
+        let claim = self.local.lock().machine.next_claim();
+        let look = now + claim.map_or(CLAIM_TIMEOUT, |at| at.since(machine_now) + Duration::from_millis(1));
+        self.gives_up.map_or(look, |at| at.min(look))
+    }
+}
+
+impl Future for LocalOp {
+    type Output = Result<Outcome, OpError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let result = match std::mem::replace(&mut this.phase, Phase::Over) {
+                Phase::Asking(asked) => this.ask(*asked, cx),
+                Phase::Waiting(op) => {
+                    this.phase = Phase::Waiting(op);
+                    let local = Arc::clone(&this.local);
+                    local.with(|slow, now| this.claim(slow, now, op, cx))
+                }
+                Phase::Over => Some(Err(OpError::Closed)),
+            };
+            if let Some(result) = result {
+                this.phase = Phase::Over;
+                return Poll::Ready(result);
+            }
+            if this.poll_timer(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for LocalOp {
+    fn drop(&mut self) {
+        if let Phase::Waiting(op) = self.phase {
+            self.local.with(|slow, now| {
+                slow.ops.remove(&op);
+                slow.machine.cancel(now, op);
+                if let Some(names) = &self.names {
+                    self.local.retire_all(slow, names);
+                }
+            });
+        }
+    }
+}

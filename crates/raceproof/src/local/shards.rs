@@ -1,0 +1,171 @@
+//! The names that are held and that nobody else has asked for: granted and given back under one short lock, without
+//! the machine.
+//!
+//! A name is in one of three states. *Absent*: free, and anyone may grant it here. *Held*: by one exclusive holder, who
+//! gives it back here. *Managed*: the machine decides about it. Only who holds the machine's lock moves a name to or
+//! from *managed*, so no grant is decided in two places (L1).
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+use raceproof_core::id::Token;
+
+use crate::owner::Owner;
+
+/// So many locks that threads seldom meet at one. A power of two.
+const SHARDS: usize = 64;
+
+/// A table this large gives memory back when it has become empty.
+const ROOMY: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Shards {
+    hasher: RandomState,
+    shards: Box<[Shard]>,
+}
+
+/// Alone on its cache lines, so that threads at different shards do not slow each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    names: HashTable<Name>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Name {
+    hash: u64,
+    name: Arc<str>,
+    /// None while the machine decides about the name.
+    holder: Option<Holder>,
+}
+
+/// A grant that the machine has not heard of.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) token: Token,
+    pub(super) owner: Owner,
+}
+
+/// What came of trying.
+#[derive(Debug)]
+pub(super) enum Tried {
+    Held(Token),
+    /// Somebody holds it, or the machine decides.
+    Busy,
+    Closed,
+}
+
+impl Shards {
+    pub(super) fn new() -> Self {
+        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    }
+
+    pub(super) fn hash(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
+
+    fn table(&self, hash: u64) -> MutexGuard<'_, Table> {
+        // The table's own probing uses the lowest and the highest bits.
+        let index = (hash >> 32) as usize % SHARDS;
+        let shard = self.shards.get(index).expect("the index is below the number of shards");
+        shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants the name if it is free. `mint` gives the next token, in the order of these calls for one name.
+    pub(super) fn try_hold(&self, hash: u64, name: &Arc<str>, owner: Owner, mint: impl FnOnce() -> Token) -> Tried {
+        let mut table = self.table(hash);
+        if table.closed {
+            return Tried::Closed;
+        }
+        match table.names.entry(hash, |held| is(held, hash, name), |held| held.hash) {
+            Slot::Occupied(_) => Tried::Busy,
+            Slot::Vacant(free) => {
+                let token = mint();
+                free.insert(Name { hash, name: Arc::clone(name), holder: Some(Holder { token, owner }) });
+                Tried::Held(token)
+            }
+        }
+    }
+
+    /// Ends a grant that was made here. False if the machine has taken it over.
+    pub(super) fn release(&self, hash: u64, token: Token) -> bool {
+        let mut table = self.table(hash);
+        let held = |name: &Name| name.holder.as_ref().is_some_and(|holder| holder.token == token);
+        match table.names.find_entry(hash, held) {
+            Ok(found) => {
+                // Its memory is freed once the lock is let go.
+                let (name, _) = found.remove();
+                table.shrink();
+                drop(table);
+                drop(name);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Makes the name the machine's, and gives it the grant that was made here. Under the machine's lock.
+    pub(super) fn promote(&self, name: &Arc<str>) -> Option<Holder> {
+        let hash = self.hash(name);
+        match self.table(hash).names.entry(hash, |held| is(held, hash, name), |held| held.hash) {
+            Slot::Occupied(mut found) => found.get_mut().holder.take(),
+            Slot::Vacant(free) => {
+                free.insert(Name { hash, name: Arc::clone(name), holder: None });
+                None
+            }
+        }
+    }
+
+    /// Makes every name that is held the machine's, and hands it each grant. Under the machine's lock.
+    pub(super) fn promote_all(&self, close: bool, mut take: impl FnMut(Arc<str>, Holder)) {
+        for shard in &self.shards {
+            let mut table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            table.closed |= close;
+            for name in table.names.iter_mut() {
+                if let Some(holder) = name.holder.take() {
+                    take(Arc::clone(&name.name), holder);
+                }
+            }
+        }
+    }
+
+    /// The machine has no use for the name any more. Under the machine's lock.
+    pub(super) fn retire(&self, name: &Arc<str>) {
+        let hash = self.hash(name);
+        let mut table = self.table(hash);
+        if let Ok(found) = table.names.find_entry(hash, |held| is(held, hash, name) && held.holder.is_none()) {
+            found.remove();
+            table.shrink();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().unwrap().names.capacity()).sum()
+    }
+
+    /// How many names are held or managed.
+    #[cfg(test)]
+    pub(super) fn names_count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.0.lock().unwrap().names.len()).sum()
+    }
+}
+
+impl Table {
+    /// Gives memory back after many names were held at one time (L7).
+    fn shrink(&mut self) {
+        if self.names.is_empty() && self.names.capacity() > ROOMY {
+            self.names.shrink_to(0, |held| held.hash);
+        }
+    }
+}
+
+fn is(held: &Name, hash: u64, name: &str) -> bool {
+    held.hash == hash && *held.name == *name
+}

@@ -1,0 +1,58 @@
+//! Which flow of work an acquisition belongs to, for the search for deadlocks (L6).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ThreadId;
+
+/// What was said of the flow.
+#[derive(Clone, Debug)]
+pub(crate) enum Flow {
+    /// The Tokio task, or the thread outside one.
+    Task,
+    Named(Arc<str>),
+    /// One of its own each time.
+    Detached,
+}
+
+/// The flow of one acquisition, written out only when somebody has to read it.
+#[derive(Clone, Debug)]
+pub(crate) enum Owner {
+    Task(tokio::task::Id),
+    Thread(ThreadId),
+    Named(Arc<str>),
+    Detached(u64),
+}
+
+static DETACHED: AtomicU64 = AtomicU64::new(0);
+
+impl Flow {
+    pub(crate) fn owner(&self) -> Owner {
+        match self {
+            Self::Task => match tokio::task::try_id() {
+                Some(id) => Owner::Task(id),
+                None => Owner::Thread(std::thread::current().id()),
+            },
+            Self::Named(name) => Owner::Named(Arc::clone(name)),
+            Self::Detached => Owner::Detached(DETACHED.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
+}
+
+impl Owner {
+    /// Whether it has 1 to 64 bytes, as the machine asks.
+    pub(crate) fn is_usable(&self) -> bool {
+        match self {
+            Self::Named(name) => (1..=64).contains(&name.len()),
+            Self::Task(_) | Self::Thread(_) | Self::Detached(_) => true,
+        }
+    }
+
+    pub(crate) fn text(&self) -> Arc<str> {
+        match self {
+            Self::Task(id) => format!("t{id}").into(),
+            Self::Thread(id) => format!("{id:?}").into(),
+            Self::Named(name) => Arc::clone(name),
+            Self::Detached(number) => format!("d{number}").into(),
+        }
+    }
+}
