@@ -102,6 +102,15 @@ impl Running {
         }
     }
 
+    /// Looks at the figures until there is this line.
+    pub(crate) async fn until_figure(&self, line: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.get("/metrics").await.body.lines().any(|figure| figure == line) {
+            assert!(Instant::now() < end, "no figure came to {line:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     pub(crate) async fn socket(&self) -> Socket {
         Socket::open(self.addr).await
     }
@@ -207,8 +216,13 @@ impl Socket {
 
     /// The next frame; its number is checked.
     pub(crate) async fn receive(&mut self) -> Value {
-        let message = timeout(PATIENCE, self.stream.next()).await.expect("a frame").expect("an open socket").unwrap();
-        let Message::Text(text) = message else { panic!("not text: {message:?}") };
+        let text = loop {
+            match timeout(PATIENCE, self.stream.next()).await.expect("a frame").expect("an open socket").unwrap() {
+                Message::Text(text) => break text,
+                Message::Ping(_) => {}
+                other => panic!("not text: {other:?}"),
+            }
+        };
         let frame: Value = serde_json::from_str(&text).unwrap();
         self.received += 1;
         assert_eq!(frame["seq"], self.received, "{frame}");

@@ -9,5 +9,6 @@ mod hostile;
 mod http;
 mod life;
 mod refusals;
+mod scale;
 mod socket;
 mod waiting;

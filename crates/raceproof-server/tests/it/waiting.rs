@@ -67,6 +67,25 @@ async fn l4_closing_a_waiting_request_cancels_it() {
 }
 
 #[tokio::test]
+async fn l12_a_retry_joins_the_wait_and_keeps_its_place_when_the_first_connection_goes() {
+    let server = start().await;
+    let (a, b, c) = (server.session("a").await, server.session("b").await, server.session("c").await);
+    let token = server.take(&a, "x").await;
+    let body = json!({ "session": b, "wait_ms": 60_000, "request": "r" });
+    let first = wait_for(&server, "x", body.clone()).await;
+    let mut rival = wait_for(&server, "x", json!({ "session": c, "wait_ms": 60_000 })).await;
+    let mut retry = send(server.addr, "POST", "/v1/locks/x/acquire", "", Some(body.to_string().as_bytes())).await;
+    server.until_figure("raceproof_requests_total{kind=\"acquire\"} 4").await;
+    drop(first);
+    // The rival's, the retry's, and the one that asks.
+    server.until_figure("raceproof_connections 3").await;
+    server.post("/v1/locks/x/release", json!({ "session": a, "token": token })).await;
+    let granted = receive(&mut retry).await.json()["token"].as_u64().unwrap();
+    server.post("/v1/locks/x/release", json!({ "session": b, "token": granted })).await;
+    assert!(receive(&mut rival).await.json()["token"].as_u64().unwrap() > granted);
+}
+
+#[tokio::test]
 async fn a_wait_is_explained_and_cancelled_from_elsewhere() {
     let server = start().await;
     let (a, b) = (server.session("a").await, server.session("b").await);
