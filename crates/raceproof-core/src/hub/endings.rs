@@ -23,12 +23,13 @@ impl Hub {
     }
 
     /// A session on a socket says what it holds when it comes back after a crash, so that a release that was lost with
-    /// the crash is done then, and need not be on disk before its answer. One over HTTP never says.
+    /// the crash is done then, and need not be on disk before its answer. One over HTTP never says; and what it asks to
+    /// be over may have ended a moment before, when its connection went.
     pub(super) fn once_given_back(&self, session: SessionId, response: Response) -> Reply {
         if self.sessions.get(&session).is_some_and(|session| session.socket) {
             return Reply::Now(response);
         }
-        Reply::After(if self.ops.is_empty() { self.promised } else { self.lsn_of_this_input() }, response)
+        Reply::After(if self.ops.is_empty() { self.lsn } else { self.lsn_of_this_input() }, response)
     }
 
     /// Ends a grant that its holder gives back. A retry finds it over, and is answered as the first time.
@@ -142,7 +143,8 @@ impl Hub {
         self.untold.remove(&token);
         let holder = self.table.grant(token).map(|grant| (grant.session, grant.terms.request.clone()));
         let Some((session, request)) = holder else { return };
-        self.end_grant(token, LostReason::Released);
+        // After a crash only the record tells that a retry must not be answered with it.
+        self.end_grant(token, LostReason::Unclaimed);
         if let (Some(session), Some(request)) = (self.sessions.get_mut(&session), request) {
             session.forget_answer(&request);
         }

@@ -74,6 +74,11 @@ fn l4_l13_what_an_http_session_gave_back_stays_given_back() {
     let asked = call(&mut bench, acquire("s", "y"));
     bench.granted(asked);
     bench.slow_disk = true;
+    let hasty = bench.connect(ConnKind::Request);
+    bench.send(hasty, Some(session), acquire("u", "w"));
+    bench.disconnect(hasty);
+    let given_up = call(&mut bench, Request::Cancel { request: RequestId::new("u") });
+    assert!(bench.waits(given_up), "nor that it closed its connection");
     let release = call(&mut bench, Request::Release(Release { name: "x".into(), token }));
     let cancel = call(&mut bench, Request::Cancel { request: RequestId::new("s") });
     assert!(bench.waits(release) && bench.waits(cancel), "a session over HTTP cannot repeat it after a crash");
@@ -83,6 +88,25 @@ fn l4_l13_what_an_http_session_gave_back_stays_given_back() {
     bench.crash();
     assert_eq!(bench.look("x"), (vec![], 0));
     assert_eq!(bench.look("y"), (vec![], 0));
+    assert_eq!(bench.look("w"), (vec![], 0));
+}
+
+#[test]
+fn l1_l12_after_a_crash_a_retry_is_not_told_of_a_grant_that_was_given_back_untold() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let named = || Request::Acquire(Acquire { request: Some(RequestId::new("r")), ..lock("x") });
+    bench.slow_disk = true;
+    let conn = bench.connect(ConnKind::Request);
+    bench.send(conn, Some(a.key), named());
+    bench.disconnect(conn);
+    bench.flush();
+    bench.slow_disk = false;
+    bench.crash();
+    let conn = bench.connect(ConnKind::Request);
+    let again = bench.send(conn, Some(a.key), named());
+    assert_eq!(bench.refused(again).code, Code::Unclaimed);
+    assert_eq!(bench.look("x"), (vec![], 0));
 }
 
 #[test]
