@@ -21,6 +21,8 @@ pub(super) struct Elections {
     /// Who was named to follow.
     named: BTreeMap<Arc<str>, SessionId>,
     resigned: BTreeSet<Token>,
+    /// Who was named by a resignation that has no answer yet.
+    naming: BTreeMap<Token, SessionId>,
 }
 
 impl Invariant for Elections {
@@ -30,19 +32,41 @@ impl Invariant for Elections {
 
     fn see(&mut self, ledger: &Ledger, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::HubDown => self.named.clear(),
+            Fact::HubDown => self.forget(|_| true),
             // The successor may have been chosen, and have left before anybody heard of it.
+            Fact::Asked { request, .. } if matches!(&***request, Request::Resume(_)) => {
+                if let Request::Resume(resume) = &***request {
+                    self.forget(|named| named == resume.session.id);
+                }
+            }
             Fact::Asked { link, session, request, .. } if matches!(&***request, Request::Cancel { .. }) => {
                 let bound = ledger.links.get(link).and_then(|link| link.session);
                 let leaves = session.as_ref().map(|key| key.id).or(bound);
-                self.named.retain(|_, named| Some(*named) != leaves);
+                self.forget(|named| Some(named) == leaves);
+            }
+            // A retry is told the same, when the successor may have led and left; and a leader that came back without
+            // its term had resigned by that, in favour of nobody.
+            Fact::Asked { request, .. } => {
+                if let Request::Resign(resign) = &***request
+                    && let Some(to) = resign.to
+                    && self.resigned.insert(resign.term)
+                    && ledger.grants.get(&resign.term.as_u64()).is_some_and(|grant| grant.over.is_none())
+                {
+                    self.naming.insert(resign.term, to);
+                }
             }
             Fact::Disconnected { link } => {
                 let gone = ledger.pending.iter().filter(|((on, _), _)| on == link);
                 let leave: Vec<_> = gone.filter_map(|(_, pending)| pending.session).collect();
-                self.named.retain(|_, named| !leave.contains(named));
+                self.forget(|named| leave.contains(&named));
             }
             Fact::Answered { link, seq, result: Ok(response) } => return self.answered(ledger, *link, *seq, response),
+            Fact::Answered { link, seq, result: Err(_) } => {
+                let refused = ledger.pending.get(&(*link, *seq)).map(|pending| &*pending.request);
+                if let Some(Request::Resign(resign)) = refused {
+                    self.naming.remove(&resign.term);
+                }
+            }
             Fact::Pushed { link, event: Event::Leader(election) } => {
                 let Some(leader) = &election.leader else { return Ok(()) };
                 self.leads(&election.election, leader.term, leader.session)?;
@@ -68,6 +92,11 @@ impl Invariant for Elections {
 }
 
 impl Elections {
+    fn forget(&mut self, leaves: impl Fn(SessionId) -> bool) {
+        self.named.retain(|_, named| !leaves(*named));
+        self.naming.retain(|_, named| !leaves(*named));
+    }
+
     fn answered(&mut self, ledger: &Ledger, link: LinkId, seq: u64, response: &Response) -> Result<(), String> {
         let Some(pending) = ledger.pending.get(&(link, seq)) else { return Ok(()) };
         match (response, &*pending.request) {
@@ -85,10 +114,7 @@ impl Elections {
                 self.follows(ledger, &leader.election, leader.session)
             }
             (Response::Released {}, Request::Resign(resign)) => {
-                // A retry is told the same, when the successor may have led and left.
-                if let Some(to) = resign.to
-                    && self.resigned.insert(resign.term)
-                {
+                if let Some(to) = self.naming.remove(&resign.term).filter(|_| resign.to.is_some()) {
                     self.named.insert(resign.election.clone(), to);
                 }
                 Ok(())

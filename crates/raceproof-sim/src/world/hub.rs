@@ -89,6 +89,8 @@ impl World {
     fn hub_config(&self) -> Config {
         let mut config = Config::default();
         config.token_block = self.plan.token_block;
+        // A busy task would push a retry out of the hub's memory, and what is forgotten may be granted afresh.
+        config.answers_remembered_max = 4_096;
         config.mutation = self.options.mutation.and_then(crate::mutation::Mutation::of_hub);
         config
     }
