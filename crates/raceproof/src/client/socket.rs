@@ -11,6 +11,7 @@ use std::pin::Pin;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, Response, StatusCode};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -141,6 +142,8 @@ fn request(address: &Address, token: Option<HeaderValue>) -> Result<Request<()>,
 fn handshake_failure(error: WsError) -> Failure {
     match error {
         WsError::Http(response) => status_failure(&response),
+        // The connection broke within the answer, which says nothing about who was answering.
+        WsError::Protocol(error @ ProtocolError::HandshakeIncomplete) => Failure::Unreachable(error.to_string()),
         WsError::Protocol(error) => Failure::Protocol(error.to_string()),
         error => Failure::Unreachable(error.to_string()),
     }
