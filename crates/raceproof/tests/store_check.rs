@@ -247,3 +247,26 @@ fn a_log_that_is_compacted_stays_small_whatever_it_has_served() {
     assert!(report.is_good());
     assert!(report.bytes_on_disk < 800 << 10, "{}", report.bytes_on_disk);
 }
+
+#[test]
+fn a_snapshot_is_wanted_when_the_log_outweighs_the_last_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small();
+    options.snapshot_after_bytes = 4 << 10;
+    let mut store = LogStore::open(dir.path(), options).unwrap();
+    store.load().unwrap();
+    let mut wanted_after = |snapshot_bytes: usize| {
+        let begin = store.stats().last_lsn.as_u64();
+        store.install_snapshot(lsn(begin), &vec![9; snapshot_bytes]).unwrap();
+        let mut at = begin;
+        while !store.stats().snapshot_wanted {
+            at += 1;
+            store.append(lsn(at), &[7; 100]).unwrap();
+        }
+        store.flush().unwrap();
+        store.stats().log_bytes_since_snapshot
+    };
+    let (small, large) = (wanted_after(0), wanted_after(40_000));
+    assert!((4 << 10..5 << 10).contains(&small), "{small}");
+    assert!((40_000..41_000).contains(&large), "{large}");
+}

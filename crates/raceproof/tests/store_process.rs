@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -137,6 +138,23 @@ fn one_process_opens_a_directory_once_and_may_open_it_again_afterwards() {
     let error = open(dir.path(), Some(Kind::Redb)).unwrap_err();
     assert!(matches!(error, OpenError::OtherKind { found: Kind::Log, wanted: Kind::Redb, .. }), "{error}");
     open(dir.path(), None).unwrap();
+}
+
+#[test]
+fn nobody_else_may_read_the_secrets_of_sessions() {
+    for kind in [Kind::Log, Kind::Redb] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path(), Some(kind)).unwrap();
+        store.load().unwrap();
+        store.append(lsn(1), b"secret").unwrap();
+        store.install_snapshot(lsn(1), b"secret").unwrap();
+        store.close().unwrap();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{}", entry.path().display());
+        }
+    }
 }
 
 /// A small file system of its own, where that is allowed.

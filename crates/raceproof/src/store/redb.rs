@@ -22,7 +22,7 @@ pub(crate) const REDB_FILE: &str = "store.redb";
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const SNAPSHOT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("snapshot");
 
-const SNAPSHOT_AFTER_BYTES: u64 = 16 << 20;
+const SNAPSHOT_AFTER_BYTES: u64 = 8 << 20;
 const CRC_BYTES: usize = 4;
 
 /// A store in a redb database.
@@ -89,6 +89,8 @@ impl RedbStore {
 /// attempt.
 fn make(disk: &OsDisk, path: &Path) -> Result<(), OpenError> {
     let dir = disk.dir();
+    // Made here, so that nobody else may read the session secrets in it.
+    drop(disk.open(REDB_FILE).map_err(|error| LoadError::io("create", path, error))?);
     let database = Database::create(path).map_err(|error| load_error(path, error))?;
     create_tables(&database).map_err(|error| load_error(path, error))?;
     if read(&database, path)?.0.last_lsn() > Lsn::new(0) {
@@ -263,7 +265,7 @@ impl Storage for RedbStore {
     fn stats(&self) -> StorageStats {
         let mut stats = self.stats.unwrap_or_default();
         stats.bytes_on_disk = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        stats.snapshot_wanted = stats.log_bytes_since_snapshot > SNAPSHOT_AFTER_BYTES;
+        stats.snapshot_wanted = stats.log_bytes_since_snapshot > SNAPSHOT_AFTER_BYTES.max(stats.snapshot_bytes);
         stats
     }
 }

@@ -27,9 +27,10 @@ pub struct SimDisk {
 pub enum SimFault {
     /// The power goes: this and everything later fails until [`SimDisk::restart`].
     PowerLoss,
-    /// The step fails with an I/O error. A sync that fails also forgets what it should have written, as Linux does.
+    /// The step fails with an I/O error. A write is then a short one: some of its sectors are written. A sync that
+    /// fails also forgets what it should have written, as Linux does.
     Io,
-    /// The step fails for lack of space.
+    /// The step fails for lack of space; a write is a short one.
     Full,
 }
 
@@ -232,6 +233,13 @@ impl SimData {
     }
 }
 
+/// What a write that fails half way has written. Systems copy whole pages, so it ends between two sectors.
+fn short(bytes: &[u8], offset: u64, luck: u64) -> &[u8] {
+    let end = offset + luck.wrapping_mul(7919) % (bytes.len() as u64 + 1);
+    let kept = (end / SECTOR * SECTOR).saturating_sub(offset);
+    bytes.get(..index(kept)).unwrap_or_default()
+}
+
 fn index(offset: u64) -> usize {
     usize::try_from(offset).expect("files of a test fit into memory")
 }
@@ -321,12 +329,16 @@ impl DiskFile for SimFile {
             let size = inner.files.get(&self.id).map_or(0, |file| file.content.len() as u64);
             let growth = (offset + bytes.len() as u64).saturating_sub(size);
             let dead_before = inner.dead;
-            let outcome = inner.step().and_then(|()| inner.fits(growth));
+            let step = inner.step();
+            let cut_short = step.is_err() && !inner.dead;
+            let outcome = step.and_then(|()| inner.fits(growth));
+            let steps = inner.steps;
+            let Some(file) = inner.files.get_mut(&self.id) else { return outcome };
             // A write during which the power goes is one of those of which anything may arrive.
-            if let Some(file) = inner.files.get_mut(&self.id)
-                && (outcome.is_ok() || inner.dead && !dead_before)
-            {
+            if outcome.is_ok() || inner.dead && !dead_before {
                 file.write(bytes, offset);
+            } else if cut_short {
+                file.write(short(bytes, offset, steps), offset);
             }
             outcome
         })

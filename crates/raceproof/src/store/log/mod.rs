@@ -43,7 +43,8 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// Empty segments that are held ready. Default 2.
     pub segments_spare: usize,
-    /// With more log than this behind the last snapshot, [`StorageStats::snapshot_wanted`]. Default 16 MiB.
+    /// With more log than this behind the last snapshot, and more than that snapshot takes,
+    /// [`StorageStats::snapshot_wanted`]. Default 8 MiB, which a start replays in well under a second.
     pub snapshot_after_bytes: u64,
     /// The largest record. Default 1 MiB; a record must fit into a segment.
     pub record_bytes_max: u64,
@@ -51,7 +52,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 4 << 20, segments_spare: 2, snapshot_after_bytes: 16 << 20, record_bytes_max: 1 << 20 }
+        Self { segment_bytes: 4 << 20, segments_spare: 2, snapshot_after_bytes: 8 << 20, record_bytes_max: 1 << 20 }
     }
 }
 

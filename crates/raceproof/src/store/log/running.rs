@@ -320,7 +320,9 @@ impl Log {
         let busy = self.pending.is_some() || matches!(self.under_way, UnderWay::Snapshot { .. });
         // On a full disk a snapshot helps if it frees a whole segment.
         let starved = self.retry_at_flush.is_some() && self.segments.len() > 1;
-        let due = log_bytes_since_snapshot > self.options.snapshot_after_bytes || starved;
+        // A snapshot costs what it weighs, so the log behind it pays for it first.
+        let snapshot_after = self.options.snapshot_after_bytes.max(self.snapshot.payload_bytes);
+        let due = log_bytes_since_snapshot > snapshot_after || starved;
         StorageStats {
             last_lsn: self.last,
             flushed_lsn: self.flushed,
