@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::common::processes::{signal, state, wait_gone};
+use crate::common::processes::{signal, state};
 use crate::common::program::run;
 use crate::common::server::{Server, program};
 
@@ -83,7 +83,9 @@ fn a_wait_that_is_interrupted_gives_its_place_up() {
 #[test]
 fn a_second_signal_kills_everything_below() {
     let server = Server::start();
-    let script = "trap 'echo > heard' TERM; setsid sleep 60 & echo $! > below; while :; do sleep 0.01; done";
+    // What is below speaks once it has left the group.
+    let script =
+        "trap 'echo > heard' TERM; setsid sh -c 'echo $$ > below; exec sleep 60' & while :; do sleep 0.01; done";
     let holder = server.lock(&["s"], script);
     let below: u32 = server.said("below").parse().expect("a pid");
     let command = holder.command();
@@ -105,8 +107,7 @@ fn a_watchdog_that_is_killed_takes_the_command_along() {
     signal(holder.watchdog(), Signal::KILL);
     let run = holder.end().with(70);
     assert!(run.stderr.contains("error[watchdog-lost]"), "{}", run.stderr);
-    wait_gone(command);
-    wait_gone(below);
+    assert_eq!([state(command), state(below)], [None; 2], "the lock is free before they are gone");
     server.lock(&["s", "--try"], "true").end().with(0);
 }
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::common::processes::{PATIENCE, wait_for};
 use crate::common::program::run;
 use crate::common::server::{Server, program};
 
@@ -38,8 +39,11 @@ fn a_watch_prints_every_change_and_ends_with_its_reader() {
     let server = Server::start();
     let mut watch =
         server.program(&["locks", "--watch", "--json"]).stdout(Stdio::piped()).spawn().expect("the program starts");
-    let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
-    let mut next = || -> Value { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
+    let (sender, lines) = std::sync::mpsc::sync_channel(0);
+    let stdout = BufReader::new(watch.stdout.take().expect("a pipe"));
+    // It ends, and closes the pipe, when nobody wants another line.
+    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    let next = || -> Value { serde_json::from_str(&lines.recv_timeout(PATIENCE).expect("a line")).expect("JSON") };
     assert_eq!(next()["locks"].as_array().map(Vec::len), Some(0));
     let holder = server.lock(&["x"], UNTIL_GO);
     let held = next();
@@ -48,8 +52,15 @@ fn a_watch_prints_every_change_and_ends_with_its_reader() {
     holder.end().with(0);
     assert_eq!(next()["locks"].as_array().map(Vec::len), Some(0));
     drop(lines);
-    server.lock(&["y"], "sleep 1").end().with(0);
-    assert!(watch.wait().expect("it ends").success());
+    let holder = server.lock(&["y"], "while [ ! -e gone ]; do sleep 0.01; done");
+    let ended = wait_for("the watch's end", || {
+        // Another change, so that the reader finds that nobody listens.
+        server.lock(&["z"], "sleep 0.6").end().with(0);
+        watch.try_wait().expect("it is ours")
+    });
+    assert!(ended.success());
+    std::fs::write(server.file("gone"), "").expect("a file");
+    holder.end().with(0);
 }
 
 #[test]

@@ -112,3 +112,15 @@ fn one_that_waits_is_told_whom_for_and_that_the_server_is_gone() {
     assert!(waiter.wait().expect("it ends").success());
     assert_eq!(server.said("got"), "got");
 }
+
+#[test]
+fn one_that_waits_for_itself_is_told_so() {
+    let server = Server::start();
+    let program = crate::common::program::PROGRAM;
+    let inner = format!("{program} lock x -- true 2> said & echo $! > inner; wait $!");
+    let outer = server.lock(&["x"], &inner);
+    let inner: u32 = server.said("inner").parse().expect("a pid");
+    assert!(server.said("said").ends_with(", under which this runs: it waits for itself"));
+    crate::common::processes::signal(inner, rustix::process::Signal::TERM);
+    outer.end().with(143);
+}

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use raceproof::{AcquireError, CampaignError, Guard, Leadership, Raceproof};
+use raceproof_core::id::Token;
 use raceproof_core::wire::Class;
 
 use super::failures::{holders, not_acquired, not_elected};
@@ -90,7 +91,13 @@ impl Job {
                     if let Ok(Ok(lock)) = asked
                         && !lock.holders.is_empty()
                     {
-                        return format!("waiting for {shown}: {name:?} is held by {}", holders(&lock.holders));
+                        let waiting = format!("waiting for {shown}: {name:?} is held by {}", holders(&lock.holders));
+                        let own = own_token().is_some_and(|own| lock.holders.iter().any(|holder| holder.token == own));
+                        return if own {
+                            format!("{waiting}, under which this runs: it waits for itself")
+                        } else {
+                            waiting
+                        };
                     }
                 }
             }
@@ -118,6 +125,11 @@ impl Job {
         env.extend([("RACEPROOF_FENCE", token), ("RACEPROOF_DEADLINE", deadline)]);
         env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
+}
+
+/// The token that this process runs under, if it is a command of `raceproof lock` itself.
+fn own_token() -> Option<Token> {
+    std::env::var("RACEPROOF_FENCE").ok()?.parse().ok()
 }
 
 /// Names in one line: a comma in a name is `%2C`, a `%` is `%25`.
