@@ -1,4 +1,6 @@
 //! A keyed lock within one process, beside `tokio::sync::Mutex`, which has no keys, and a map of such mutexes.
+//!
+//! `raceproof` keeps its handle of the lock, `raceproof-by-name` makes one for each cycle.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -76,11 +78,50 @@ impl Lockable for MutexMap {
     }
 }
 
+/// A handle that is made once; the name is looked up in every cycle.
+#[derive(Clone)]
+struct Kept(raceproof::Lock);
+
+impl Lockable for Kept {
+    const NAME: &'static str = "raceproof";
+
+    fn new() -> Self {
+        Self(raceproof::Raceproof::local().lock("key"))
+    }
+
+    async fn cycle(&self, _: &str, body: impl FnOnce() + Send) -> Result<()> {
+        let guard = self.0.acquire().await?;
+        body();
+        drop(guard);
+        Ok(())
+    }
+}
+
+#[derive(Clone)]
+struct ByName(raceproof::Raceproof);
+
+impl Lockable for ByName {
+    const NAME: &'static str = "raceproof-by-name";
+
+    fn new() -> Self {
+        Self(raceproof::Raceproof::local())
+    }
+
+    async fn cycle(&self, name: &str, body: impl FnOnce() + Send) -> Result<()> {
+        let guard = self.0.lock(name).acquire().await?;
+        body();
+        drop(guard);
+        Ok(())
+    }
+}
+
 pub(crate) async fn run(local: &Local, book: &mut Book) {
     for (row, tasks) in [("local@1", 1), ("local@2", 2), ("local@16", 16)] {
         for repeat in 0..local.repeats {
             measure::<TokioMutex>(row, tasks, repeat, local.cycles, book).await;
             measure::<MutexMap>(row, tasks, repeat, local.cycles, book).await;
+            measure::<Kept>(row, tasks, repeat, local.cycles, book).await;
+            measure::<ByName>(row, tasks, repeat, local.cycles, book).await;
         }
     }
 }

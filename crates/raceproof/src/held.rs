@@ -34,7 +34,7 @@ impl Held {
         match self {
             #[cfg(feature = "client")]
             Self::Server(held) => held.names(),
-            Self::Local(held) => held.names().as_slice(),
+            Self::Local(held) => held.names(),
         }
     }
 

@@ -34,6 +34,8 @@ use crate::owner::Flow;
 pub struct Lock {
     rp: Raceproof,
     names: Names,
+    /// Of the name, where there is one and this process decides.
+    hash: u64,
     mode: Mode,
     permits: Option<(u32, u32)>,
     class: Class,
@@ -45,9 +47,14 @@ pub struct Lock {
 
 impl Lock {
     pub(crate) fn new(rp: Raceproof, names: Names) -> Self {
+        let hash = match (&rp.coordinator, &names) {
+            (Coordinator::Local(local), Names::One(name)) => local.hash(name),
+            _ => 0,
+        };
         Self {
             rp,
             names,
+            hash,
             mode: Mode::Exclusive,
             permits: None,
             class: Class::Durable,
@@ -122,7 +129,10 @@ impl Lock {
     /// back. A future that is kept but not polled for the claim timeout after its grant came gives it back, too, and
     /// then resolves to [`AcquireError::Unclaimed`] (L4).
     pub async fn acquire(&self) -> Result<Guard, AcquireError> {
-        self.take(self.wait_ms).await
+        match self.at_once() {
+            Some(held) => held,
+            None => self.take(self.wait_ms).await,
+        }
     }
 
     /// Takes the locks if that is possible at once.
@@ -133,7 +143,24 @@ impl Lock {
     /// # Cancel safety
     /// Cancel safe, as [`Lock::acquire`].
     pub async fn try_acquire(&self) -> Result<Guard, AcquireError> {
-        self.take(0).await
+        match self.at_once() {
+            Some(held) => held,
+            None => self.take(0).await,
+        }
+    }
+
+    /// Takes one name alone, when this process decides and nobody holds it or waits for it.
+    #[inline]
+    fn at_once(&self) -> Option<Result<Guard, AcquireError>> {
+        match &self.rp.coordinator {
+            Coordinator::Local(local) => {
+                let name = self.alone()?;
+                let held = local.try_hold(name, self.hash, self.flow.owner())?;
+                Some(held.map(|held| Guard::new(Held::Local(held))).map_err(Into::into))
+            }
+            #[cfg(feature = "client")]
+            Coordinator::Server(_) => None,
+        }
     }
 
     async fn take(&self, wait_ms: u64) -> Result<Guard, AcquireError> {
@@ -149,10 +176,7 @@ impl Lock {
                     _ => return Err(AcquireError::Closed),
                 }
             }
-            Coordinator::Local(local) => match self.alone().and_then(|name| local.try_hold(name, self.flow.owner())) {
-                Some(held) => Held::Local(held?),
-                None => Held::Local(local.acquire(self.names.clone(), self.asked(wait_ms)).await?),
-            },
+            Coordinator::Local(local) => Held::Local(local.acquire(self.names.clone(), self.asked(wait_ms)).await?),
         };
         Ok(Guard::new(held))
     }

@@ -45,6 +45,12 @@ impl Hub {
         self.table.waiters_count(&key) > 0 || self.table.holders(&key).next().is_some()
     }
 
+    /// The names of a grant that is valid.
+    pub(crate) fn names_of(&self, token: Token) -> Vec<Arc<str>> {
+        let keys = self.table.grant(token).map(|grant| grant.keys.as_slice()).unwrap_or_default();
+        keys.iter().map(|key| Arc::clone(&key.name)).collect()
+    }
+
     /// How many requests wait.
     pub(crate) fn waits_count(&self) -> usize {
         self.table.waits_count()

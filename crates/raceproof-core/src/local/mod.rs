@@ -42,7 +42,7 @@ const HOME: ConnId = ConnId::new(0);
 pub struct OpId(u64);
 
 /// Whom the shell has to wake or to tell.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Output {
     /// The operation has a result: see [`Local::claim`].
@@ -56,6 +56,8 @@ pub enum Output {
         token: Token,
         /// Why.
         reason: LostReason,
+        /// The locks, or the election.
+        names: Vec<Arc<str>>,
     },
     /// There is news of an election: see [`Local::observed`].
     Observed {
@@ -139,6 +141,12 @@ impl Local {
     #[must_use]
     pub fn uses(&self, name: &Arc<str>) -> bool {
         self.hub.uses(name)
+    }
+
+    /// What a grant or leadership that is valid is of.
+    #[must_use]
+    pub fn names_of(&self, token: Token) -> Vec<Arc<str>> {
+        self.hub.names_of(token)
     }
 
     /// How many operations are remembered: waiting, or answered and not claimed.
@@ -281,7 +289,8 @@ impl Local {
             return;
         }
         self.closed = true;
-        let held = self.hub.held_by(self.session.id);
+        let held: Vec<_> =
+            self.hub.held_by(self.session.id).into_iter().map(|token| (token, self.names_of(token))).collect();
         let unclaimed: BTreeSet<Token> = self.ops.values().filter_map(gained).collect();
         for op in self.ops.values_mut() {
             op.result = Some(Err(OpError::Closed));
@@ -290,8 +299,9 @@ impl Local {
         self.outputs.extend(self.ops.keys().map(|op| Output::Complete { op: *op }));
         self.claims.clear();
         drop(self.ask(now, Request::End {}));
-        let lost = held.into_iter().filter(|token| !unclaimed.contains(token));
-        self.outputs.extend(lost.map(|token| Output::Lost { token, reason: LostReason::Ended }));
+        let reason = LostReason::Ended;
+        let lost = held.into_iter().filter(|(token, _)| !unclaimed.contains(token));
+        self.outputs.extend(lost.map(|(token, names)| Output::Lost { token, reason, names }));
         self.end_watches();
     }
 
@@ -384,17 +394,17 @@ impl Local {
 
     fn pushed(&mut self, conn: ConnId, event: Event) {
         match event {
-            Event::Lost { token, reason, .. } => self.lost(token, reason),
+            Event::Lost { token, reason, names } => self.lost(token, reason, names),
             Event::Leader(election) => self.watch_changed(conn, election),
             _ => {}
         }
     }
 
     /// A grant ended against its owner's will: a guard's, or one that is still to be claimed.
-    fn lost(&mut self, token: Token, reason: LostReason) {
+    fn lost(&mut self, token: Token, reason: LostReason, names: Vec<Arc<str>>) {
         let unclaimed = self.ops.iter_mut().find(|(_, op)| gained(op) == Some(token));
         let Some((op, entry)) = unclaimed else {
-            self.outputs.push_back(Output::Lost { token, reason });
+            self.outputs.push_back(Output::Lost { token, reason, names });
             return;
         };
         entry.result = Some(Err(OpError::Lost(reason)));

@@ -99,7 +99,10 @@ fn a_stolen_grant_is_lost_once_and_an_unclaimed_one_is_told_to_its_operation() {
     let unclaimed = local.acquire(START, exclusive("b", 0, "2")).unwrap();
     outputs(&mut local);
     local.ask(START, Request::Steal { name: "a".into() }).unwrap();
-    assert_eq!(outputs(&mut local), [Output::Lost { token: held, reason: LostReason::Stolen }]);
+    assert_eq!(
+        outputs(&mut local),
+        [Output::Lost { token: held, reason: LostReason::Stolen, names: vec!["a".into()] }]
+    );
     local.ask(START, Request::Steal { name: "b".into() }).unwrap();
     assert_eq!(outputs(&mut local), []);
     assert_eq!(local.claim(START, unclaimed), Some(Err(OpError::Lost(LostReason::Stolen))));

@@ -4,53 +4,68 @@ use std::sync::{Arc, OnceLock};
 
 use raceproof_core::client::OpError;
 use raceproof_core::id::{SessionId, Token};
-use raceproof_core::wire::LostReason;
+use raceproof_core::wire::{LostReason, Problem};
 use tokio::sync::SetOnce;
 
 use super::Local;
 use crate::error::ReleaseError;
 use crate::lease::LossHook;
-use crate::names::Names;
 
-#[derive(Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
     /// One name that the machine may not have heard of.
-    Fast(u64),
+    Fast,
     Locks,
     Lead,
+    /// Nothing any more.
+    Over,
 }
 
+/// Small, because it is moved about on the way to its owner and back.
 #[derive(Debug)]
 pub(crate) struct LocalHeld {
     local: Arc<Local>,
     token: Token,
     what: What,
-    names: Names,
-    /// Made when somebody asks for it: most guards are never asked.
+    /// Of the name, for [`What::Fast`].
+    hash: u64,
+    /// Made when somebody asks: most guards are never asked.
+    rest: OnceLock<Box<Rest>>,
+}
+
+#[derive(Debug, Default)]
+struct Rest {
+    names: OnceLock<Vec<Arc<str>>>,
     fate: OnceLock<Arc<SetOnce<LostReason>>>,
-    released: bool,
 }
 
 impl LocalHeld {
-    pub(super) const fn fast(local: Arc<Local>, token: Token, name: Arc<str>, hash: u64) -> Self {
-        Self { local, token, what: What::Fast(hash), names: Names::One(name), fate: OnceLock::new(), released: false }
+    pub(super) const fn fast(local: Arc<Local>, token: Token, hash: u64) -> Self {
+        Self { local, token, what: What::Fast, hash, rest: OnceLock::new() }
     }
 
-    pub(super) const fn locks(local: Arc<Local>, token: Token, names: Names) -> Self {
-        Self { local, token, what: What::Locks, names, fate: OnceLock::new(), released: false }
+    pub(super) const fn locks(local: Arc<Local>, token: Token) -> Self {
+        Self { local, token, what: What::Locks, hash: 0, rest: OnceLock::new() }
     }
 
-    pub(super) const fn lead(local: Arc<Local>, term: Token, election: Arc<str>) -> Self {
-        let names = Names::One(election);
-        Self { local, token: term, what: What::Lead, names, fate: OnceLock::new(), released: false }
+    pub(super) const fn lead(local: Arc<Local>, term: Token) -> Self {
+        Self { local, token: term, what: What::Lead, hash: 0, rest: OnceLock::new() }
     }
 
     pub(crate) const fn token(&self) -> Token {
         self.token
     }
 
-    pub(crate) const fn names(&self) -> &Names {
-        &self.names
+    pub(crate) fn names(&self) -> &[Arc<str>] {
+        let rest = self.rest.get_or_init(Box::default);
+        rest.names.get_or_init(|| match self.what {
+            What::Fast => match self.local.shards.name(self.hash, self.token) {
+                Some(name) => vec![name],
+                // The machine has taken it over meanwhile, and keeps it as long as this guard lives.
+                None => self.local.lock().names(self.token),
+            },
+            What::Locks | What::Lead | What::Over => self.local.lock().names(self.token),
+        })
     }
 
     pub(crate) fn session(&self) -> SessionId {
@@ -58,15 +73,15 @@ impl LocalHeld {
     }
 
     pub(crate) fn lost_reason(&self) -> Option<LostReason> {
-        self.local.lock().lost.get(&self.token).copied()
+        self.local.lock().lost.get(&self.token).map(|loss| loss.reason)
     }
 
     pub(crate) fn fate(&self) -> Arc<SetOnce<LostReason>> {
-        let fate = self.fate.get_or_init(|| {
+        let fate = self.rest.get_or_init(Box::default).fate.get_or_init(|| {
             let fate = Arc::new(SetOnce::new());
             let mut slow = self.local.lock();
             match slow.lost.get(&self.token) {
-                Some(reason) => drop(fate.set(*reason)),
+                Some(loss) => drop(fate.set(loss.reason)),
                 None => drop(slow.fates.insert(self.token, Arc::clone(&fate))),
             }
             fate
@@ -77,7 +92,7 @@ impl LocalHeld {
     /// Has `hook` run when this is lost, or at once if it was.
     pub(crate) fn on_loss(&self, hook: LossHook) {
         let mut slow = self.local.lock();
-        match slow.lost.get(&self.token).copied() {
+        match slow.lost.get(&self.token).map(|loss| loss.reason) {
             None => slow.hooks.entry(self.token).or_default().push(hook),
             Some(reason) => {
                 drop(slow);
@@ -90,57 +105,62 @@ impl LocalHeld {
         self.give_back(to)
     }
 
+    #[inline]
     fn give_back(&mut self, to: Option<SessionId>) -> Result<(), ReleaseError> {
-        self.released = true;
-        let result = match self.what {
-            What::Fast(hash) if self.local.shards.release(hash, self.token) => {
-                if self.fate.get().is_some() {
-                    self.local.lock().fates.remove(&self.token);
-                }
-                Ok(())
+        let what = std::mem::replace(&mut self.what, What::Over);
+        if what == What::Fast && self.local.shards.release(self.hash, self.token) {
+            if self.rest.get().is_some() {
+                self.local.lock().fates.remove(&self.token);
+                self.tell(LostReason::Released);
             }
-            _ => self.give_back_slowly(to),
-        };
-        if let Some(fate) = self.fate.get() {
-            drop(fate.set(LostReason::Released));
+            return Ok(());
         }
+        let result = self.give_back_slowly(what, to);
+        self.tell(LostReason::Released);
         result
     }
 
-    fn give_back_slowly(&self, to: Option<SessionId>) -> Result<(), ReleaseError> {
+    fn tell(&self, reason: LostReason) {
+        if let Some(fate) = self.rest.get().and_then(|rest| rest.fate.get()) {
+            drop(fate.set(reason));
+        }
+    }
+
+    #[cold]
+    fn give_back_slowly(&self, what: What, to: Option<SessionId>) -> Result<(), ReleaseError> {
         let local = &self.local;
-        if matches!(self.what, What::Lead) {
+        if what == What::Lead {
             // Before anyone hears of it (E7).
             let hooks = local.lock().hooks.remove(&self.token).unwrap_or_default();
             for hook in hooks {
                 hook(LostReason::Released);
             }
         }
-        let name = self.names.as_slice().first().cloned().unwrap_or_default();
         local.with(|slow, now| {
+            let names = slow.names(self.token);
             slow.fates.remove(&self.token);
-            if let Some(reason) = slow.lost.remove(&self.token) {
-                if !matches!(self.what, What::Lead) {
-                    local.retire_all(slow, &self.names);
-                }
-                return Err(ReleaseError::Lost(reason));
-            }
-            let released = match self.what {
-                What::Lead => slow.machine.resign(now, name, self.token, to),
-                What::Fast(_) | What::Locks => {
-                    let released = slow.machine.release(now, name, self.token);
-                    local.retire_all(slow, &self.names);
-                    released
-                }
+            let lost = slow.lost.remove(&self.token);
+            let name = names.first().cloned().unwrap_or_default();
+            let released = match (lost, what) {
+                (Some(loss), _) => Err(ReleaseError::Lost(loss.reason)),
+                (None, What::Lead) => slow.machine.resign(now, name, self.token, to).map_err(refused),
+                (None, _) => slow.machine.release(now, name, self.token).map_err(refused),
             };
-            released.map_err(|problem| OpError::Refused(problem).into())
+            if what != What::Lead {
+                local.retire_all(slow, &names);
+            }
+            released
         })
     }
 }
 
+fn refused(problem: Box<Problem>) -> ReleaseError {
+    OpError::Refused(problem).into()
+}
+
 impl Drop for LocalHeld {
     fn drop(&mut self) {
-        if !self.released {
+        if self.what != What::Over {
             // Nobody is left to be told that it was lost before.
             drop(self.give_back(None));
         }

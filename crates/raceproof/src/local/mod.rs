@@ -12,6 +12,7 @@ mod held;
 mod observer;
 mod op;
 mod shards;
+mod text;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +64,12 @@ struct Slow {
     fates: BTreeMap<Token, Arc<SetOnce<LostReason>>>,
     hooks: BTreeMap<Token, Vec<LossHook>>,
     /// Grants that ended against their guards' will, until the guards are gone.
-    lost: BTreeMap<Token, LostReason>,
+    lost: BTreeMap<Token, Loss>,
+}
+
+struct Loss {
+    reason: LostReason,
+    names: Vec<Arc<str>>,
 }
 
 /// What to do once the lock is let go.
@@ -94,6 +100,10 @@ impl Local {
         }
     }
 
+    pub(crate) fn hash(&self, name: &str) -> u64 {
+        self.shards.hash(name)
+    }
+
     fn now(&self) -> Time {
         Time::ZERO + self.origin.elapsed()
     }
@@ -116,13 +126,18 @@ impl Local {
     }
 
     /// Takes one name alone, if nobody holds it or waits for it.
-    pub(crate) fn try_hold(self: &Arc<Self>, name: &Arc<str>, owner: Owner) -> Option<Result<LocalHeld, OpError>> {
+    #[inline]
+    pub(crate) fn try_hold(
+        self: &Arc<Self>,
+        name: &Arc<str>,
+        hash: u64,
+        owner: Owner,
+    ) -> Option<Result<LocalHeld, OpError>> {
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !owner.is_usable() {
             return None;
         }
-        let hash = self.shards.hash(name);
         match self.shards.try_hold(hash, name, owner, || Token::new(self.tokens.fetch_add(1, Ordering::Relaxed) + 1)) {
-            Tried::Held(token) => Some(Ok(LocalHeld::fast(Arc::clone(self), token, Arc::clone(name), hash))),
+            Tried::Held(token) => Some(Ok(LocalHeld::fast(Arc::clone(self), token, hash))),
             Tried::Busy => None,
             Tried::Closed => Some(Err(OpError::Closed)),
         }
@@ -131,8 +146,8 @@ impl Local {
     /// Takes locks of every kind, after a wait if need be.
     pub(crate) async fn acquire(self: &Arc<Self>, names: Names, acquire: Acquire) -> Result<LocalHeld, OpError> {
         let wait_ms = acquire.wait_ms;
-        match self.run(Asked::Locks(names.clone(), acquire), wait_ms).await? {
-            Outcome::Granted { grant, .. } => Ok(LocalHeld::locks(Arc::clone(self), grant.token, names)),
+        match self.run(Asked::Locks(names, acquire), wait_ms).await? {
+            Outcome::Granted { grant, .. } => Ok(LocalHeld::locks(Arc::clone(self), grant.token)),
             _ => Err(OpError::Closed),
         }
     }
@@ -144,7 +159,7 @@ impl Local {
         let wait_ms = campaign.wait_ms;
         match self.run(Asked::Lead(campaign), wait_ms).await? {
             Outcome::Elected { leader } => {
-                let held = LocalHeld::lead(Arc::clone(self), leader.term, Arc::clone(&leader.election));
+                let held = LocalHeld::lead(Arc::clone(self), leader.term);
                 Ok((leader, held))
             }
             _ => Err(OpError::Closed),
@@ -201,8 +216,8 @@ impl Local {
         }
     }
 
-    fn retire_all(&self, slow: &Slow, names: &Names) {
-        for name in names.as_slice() {
+    fn retire_all(&self, slow: &Slow, names: &[Arc<str>]) {
+        for name in names {
             self.retire(slow, name);
         }
     }
@@ -227,14 +242,19 @@ impl Local {
 }
 
 impl Slow {
+    /// What a guard's grant is of.
+    fn names(&self, token: Token) -> Vec<Arc<str>> {
+        self.lost.get(&token).map_or_else(|| self.machine.names_of(token), |loss| loss.names.clone())
+    }
+
     fn drain(&mut self) -> Fired {
         let mut fired = Fired::default();
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Complete { op } => fired.wakers.extend(self.ops.remove(&op)),
                 Output::Observed { observer } => fired.wakers.extend(self.observers.remove(&observer)),
-                Output::Lost { token, reason } => {
-                    self.lost.insert(token, reason);
+                Output::Lost { token, reason, names } => {
+                    self.lost.insert(token, Loss { reason, names });
                     if let Some(fate) = self.fates.remove(&token) {
                         drop(fate.set(reason));
                     }

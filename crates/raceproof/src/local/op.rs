@@ -102,7 +102,7 @@ impl LocalOp {
         if result.is_err()
             && let Some(names) = &self.names
         {
-            self.local.retire_all(slow, names);
+            self.local.retire_all(slow, names.as_slice());
         }
         Some(result)
     }
@@ -167,7 +167,7 @@ impl Drop for LocalOp {
                 slow.ops.remove(&op);
                 slow.machine.cancel(now, op);
                 if let Some(names) = &self.names {
-                    self.local.retire_all(slow, names);
+                    self.local.retire_all(slow, names.as_slice());
                 }
             });
         }

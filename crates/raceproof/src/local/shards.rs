@@ -5,13 +5,15 @@
 //! gives it back here. *Managed*: the machine decides about it. Only who holds the machine's lock moves a name to or
 //! from *managed*, so no grant is decided in two places (L1).
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
+use rustc_hash::FxSeededState;
 
+use super::text::Text;
 use crate::owner::Owner;
 
 /// So many locks that threads seldom meet at one. A power of two.
@@ -20,9 +22,9 @@ const SHARDS: usize = 64;
 /// A table this large gives memory back when it has become empty.
 const ROOMY: usize = 64;
 
-#[derive(Debug)]
 pub(super) struct Shards {
-    hasher: RandomState,
+    /// Seeded, so that nobody can choose names that meet in one place.
+    hasher: FxSeededState,
     shards: Box<[Shard]>,
 }
 
@@ -40,7 +42,7 @@ struct Table {
 #[derive(Debug)]
 struct Name {
     hash: u64,
-    name: Arc<str>,
+    name: Text,
     /// None while the machine decides about the name.
     holder: Option<Holder>,
 }
@@ -63,13 +65,17 @@ pub(super) enum Tried {
 
 impl Shards {
     pub(super) fn new() -> Self {
-        Self { hasher: RandomState::new(), shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+        Self {
+            hasher: FxSeededState::with_seed(fastrand::usize(..)),
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+        }
     }
 
     pub(super) fn hash(&self, name: &str) -> u64 {
         self.hasher.hash_one(name)
     }
 
+    #[inline]
     fn table(&self, hash: u64) -> MutexGuard<'_, Table> {
         // The table's own probing uses the lowest and the highest bits.
         let index = (hash >> 32) as usize % SHARDS;
@@ -78,6 +84,7 @@ impl Shards {
     }
 
     /// Grants the name if it is free. `mint` gives the next token, in the order of these calls for one name.
+    #[inline]
     pub(super) fn try_hold(&self, hash: u64, name: &Arc<str>, owner: Owner, mint: impl FnOnce() -> Token) -> Tried {
         let mut table = self.table(hash);
         if table.closed {
@@ -87,27 +94,31 @@ impl Shards {
             Slot::Occupied(_) => Tried::Busy,
             Slot::Vacant(free) => {
                 let token = mint();
-                free.insert(Name { hash, name: Arc::clone(name), holder: Some(Holder { token, owner }) });
+                free.insert(Name { hash, name: Text::new(name), holder: Some(Holder { token, owner }) });
                 Tried::Held(token)
             }
         }
     }
 
     /// Ends a grant that was made here. False if the machine has taken it over.
+    #[inline]
     pub(super) fn release(&self, hash: u64, token: Token) -> bool {
         let mut table = self.table(hash);
         let held = |name: &Name| name.holder.as_ref().is_some_and(|holder| holder.token == token);
         match table.names.find_entry(hash, held) {
             Ok(found) => {
-                // Its memory is freed once the lock is let go.
-                let (name, _) = found.remove();
+                found.remove();
                 table.shrink();
-                drop(table);
-                drop(name);
                 true
             }
             Err(_) => false,
         }
+    }
+
+    /// The name of a grant that was made here; none if the machine has taken it over.
+    pub(super) fn name(&self, hash: u64, token: Token) -> Option<Arc<str>> {
+        let held = |name: &Name| name.holder.as_ref().is_some_and(|holder| holder.token == token);
+        self.table(hash).names.find(hash, held).map(|name| name.name.to_shared())
     }
 
     /// Makes the name the machine's, and gives it the grant that was made here. Under the machine's lock.
@@ -116,7 +127,7 @@ impl Shards {
         match self.table(hash).names.entry(hash, |held| is(held, hash, name), |held| held.hash) {
             Slot::Occupied(mut found) => found.get_mut().holder.take(),
             Slot::Vacant(free) => {
-                free.insert(Name { hash, name: Arc::clone(name), holder: None });
+                free.insert(Name { hash, name: Text::new(name), holder: None });
                 None
             }
         }
@@ -129,7 +140,7 @@ impl Shards {
             table.closed |= close;
             for name in table.names.iter_mut() {
                 if let Some(holder) = name.holder.take() {
-                    take(Arc::clone(&name.name), holder);
+                    take(name.name.to_shared(), holder);
                 }
             }
         }
@@ -167,5 +178,5 @@ impl Table {
 }
 
 fn is(held: &Name, hash: u64, name: &str) -> bool {
-    held.hash == hash && *held.name == *name
+    held.hash == hash && held.name.is(name)
 }
