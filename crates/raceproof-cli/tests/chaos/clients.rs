@@ -15,7 +15,7 @@ use crate::resource::Resource;
 
 const CLIENTS: usize = 8;
 /// Longer than it takes eight of them to finish one after another.
-const FINISH_WITHIN: Duration = Duration::from_secs(20);
+const FINISH_WITHIN: Duration = Duration::from_secs(40);
 
 /// What the clients' runs came to.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ struct Shared {
     server: String,
     home: PathBuf,
     resource: String,
-    ttl: String,
+    ttl_ms: u32,
     stop: AtomicBool,
     /// Runs are reaped under this lock only, so that whoever has it can signal them.
     running: Mutex<BTreeMap<usize, Running>>,
@@ -59,7 +59,7 @@ impl Clients {
             server: format!("http://{}", server.address),
             home: server.home.path().to_owned(),
             resource: resource.address.to_string(),
-            ttl: format!("{}ms", ttl.as_millis()),
+            ttl_ms: u32::try_from(ttl.as_millis()).expect("seconds"),
             stop: AtomicBool::new(false),
             running: Mutex::default(),
             outcomes: Mutex::default(),
@@ -110,9 +110,17 @@ impl Shared {
         let exe = std::env::current_exe().expect("this file");
         let exe = exe.to_str().expect("text");
         while !self.stop.load(Ordering::Relaxed) {
-            let pause = rng.u32(5..80).to_string();
+            // Some are quick; some can finish after the loss of their wrapper, if they are let; some can finish after
+            // the end of their lease.
+            let pause = match rng.u32(0..5) {
+                0 => self.ttl_ms * 3 / 2,
+                1..3 => rng.u32(self.ttl_ms / 20..self.ttl_ms * 6 / 10),
+                _ => rng.u32(5..80),
+            };
+            let pause = pause.to_string();
             let command = ["--", exe, ARGUMENT, &self.resource, &pause];
-            let mut args = vec!["lock", "counter", "--ttl", &self.ttl];
+            let ttl = format!("{}ms", self.ttl_ms);
+            let mut args = vec!["lock", "counter", "--ttl", &ttl];
             args.extend(command);
             let run = start(program(&self.home, &args).env("RACEPROOF_SERVER", &self.server));
             self.running().insert(index, run);

@@ -42,7 +42,7 @@ impl Havoc {
             self.thaw(server, Instant::now());
             if Instant::now() >= next {
                 self.strike(server, clients);
-                next = Instant::now() + Duration::from_millis(self.rng.u64(50..350));
+                next = Instant::now() + Duration::from_millis(self.rng.u64(100..600));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -63,24 +63,25 @@ impl Havoc {
     }
 
     fn strike(&mut self, server: &mut Server, clients: &Clients) {
-        match self.rng.u32(0..100) {
-            0..15 if self.server_thaws.is_none() => self.kill_server(server),
-            15..22 if self.server_thaws.is_none() => {
+        // Those that are for watchdogs come last.
+        match self.rng.u32(0..if self.watchdogs { 100 } else { 65 }) {
+            0..8 if self.server_thaws.is_none() => self.kill_server(server),
+            8..12 if self.server_thaws.is_none() => {
                 self.done.push("server frozen");
                 tell(server.pid(), Signal::STOP);
                 self.server_thaws = Some(Instant::now() + self.past_the_lease());
             }
-            22..50 => self.at_a_client(clients, "wrapper killed", |_, tree| tell(tree.wrapper, Signal::KILL)),
-            50..70 => self.at_a_client(clients, "wrapper frozen", |havoc, tree| {
+            12..38 => self.at_a_client(clients, "wrapper killed", |_, tree| tell(tree.wrapper, Signal::KILL)),
+            38..65 => self.at_a_client(clients, "wrapper frozen", |havoc, tree| {
                 let until = Instant::now() + havoc.past_the_lease();
                 havoc.freeze(until, tree.wrapper);
             }),
-            70..80 if self.watchdogs => self.at_a_client(clients, "watchdog killed", |_, tree| {
+            65..75 => self.at_a_client(clients, "watchdog killed", |_, tree| {
                 if let Some(watchdog) = tree.watchdog {
                     tell(watchdog, Signal::KILL);
                 }
             }),
-            80..100 if self.watchdogs => self.at_a_client(clients, "everything frozen", |havoc, tree| {
+            75..100 => self.at_a_client(clients, "everything frozen", |havoc, tree| {
                 let until = Instant::now() + havoc.past_the_lease();
                 havoc.freeze(until + Duration::from_millis(100), tree.wrapper);
                 // The command wakes first: what it writes is too late.
@@ -114,8 +115,11 @@ impl Havoc {
     /// Picks a client, mostly one whose command runs.
     fn at_a_client(&mut self, clients: &Clients, what: &'static str, act: impl FnOnce(&mut Self, Tree)) {
         clients.with_trees(|trees| {
-            let holders: Vec<Tree> = trees.iter().copied().filter(|tree| tree.command.is_some()).collect();
-            let from = if holders.is_empty() || self.rng.u32(0..4) == 0 { trees } else { &holders };
+            // Who is frozen is left alone, so that it is seen what comes of it.
+            let free = |tree: &&Tree| self.frozen.iter().all(|(_, pid)| *pid != tree.wrapper);
+            let free: Vec<Tree> = trees.iter().filter(free).copied().collect();
+            let holders: Vec<Tree> = free.iter().copied().filter(|tree| tree.command.is_some()).collect();
+            let from = if holders.is_empty() || self.rng.u32(0..4) == 0 { &free } else { &holders };
             if let Some(tree) = self.rng.choice(from).copied() {
                 self.done.push(what);
                 act(self, tree);

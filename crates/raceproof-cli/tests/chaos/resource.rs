@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::increment::HURRY;
 
 /// Everything that happened to the counter.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ pub(crate) struct Resource {
     file: PathBuf,
     checks: bool,
     history: Arc<Mutex<History>>,
+    /// Whether whoever reads from here on is to write at once.
+    hurry: Arc<AtomicBool>,
 }
 
 impl Resource {
@@ -39,7 +44,7 @@ impl Resource {
         let address = listener.local_addr().expect("an address");
         let file = dir.join("counter");
         std::fs::write(&file, "0").expect("a file");
-        let resource = Self { address, file, checks, history: Arc::default() };
+        let resource = Self { address, file, checks, history: Arc::default(), hurry: Arc::default() };
         let serving = resource.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -54,6 +59,11 @@ impl Resource {
         self.history.lock().expect("nobody panics with it")
     }
 
+    /// Whoever reads from here on writes at once.
+    pub(crate) fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
     /// What the file says.
     pub(crate) fn counter(&self) -> u64 {
         std::fs::read_to_string(&self.file).expect("the counter").parse().expect("a number")
@@ -66,7 +76,9 @@ impl Resource {
             let words: Vec<_> = line.split(' ').collect();
             let token = words[1].parse().expect("a token");
             let answer = match words[0] {
-                "read" => self.read(token).map(|value| value.to_string()),
+                "read" => self.read(token).map(|value| {
+                    if self.hurry.load(Ordering::Relaxed) { format!("{value} {HURRY}") } else { value.to_string() }
+                }),
                 _ => self.write(token, words[2].parse().expect("a value")).then(|| "ok".to_owned()),
             };
             let answer = answer.unwrap_or_else(|| "stale".to_owned());
