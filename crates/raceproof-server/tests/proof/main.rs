@@ -8,5 +8,7 @@ mod partition;
 mod process;
 mod proxy;
 mod replies;
+mod restart;
+mod storm;
 mod support;
 mod wall_clock;

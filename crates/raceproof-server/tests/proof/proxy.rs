@@ -34,6 +34,7 @@ struct Weather {
 #[derive(Clone, Debug)]
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
+    server: Arc<watch::Sender<SocketAddr>>,
     weather: Arc<watch::Sender<Weather>>,
     accepted: Arc<AtomicUsize>,
     /// Bytes that went down on the first connection.
@@ -50,6 +51,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = Self {
             addr: listener.local_addr().unwrap(),
+            server: Arc::new(watch::Sender::new(server)),
             weather: Arc::new(watch::Sender::default()),
             accepted: Arc::default(),
             first_down: Arc::default(),
@@ -61,10 +63,15 @@ impl Proxy {
                 let number = this.accepted.fetch_add(1, Ordering::SeqCst);
                 let budget = after.get(number).copied().unwrap_or(usize::MAX);
                 let this = this.clone();
-                tokio::spawn(async move { this.carry(client, server, number, budget).await });
+                tokio::spawn(async move { this.carry(client, number, budget).await });
             }
         });
         proxy
+    }
+
+    /// Later connections are to this server.
+    pub(crate) fn lead_to(&self, server: SocketAddr) {
+        self.server.send_replace(server);
     }
 
     /// From here on nothing arrives that way.
@@ -92,7 +99,8 @@ impl Proxy {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    async fn carry(&self, client: TcpStream, server: SocketAddr, number: usize, budget: usize) {
+    async fn carry(&self, client: TcpStream, number: usize, budget: usize) {
+        let server = *self.server.borrow();
         let Ok(server) = TcpStream::connect(server).await else { return };
         client.set_nodelay(true).unwrap();
         server.set_nodelay(true).unwrap();
