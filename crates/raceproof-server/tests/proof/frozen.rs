@@ -134,12 +134,13 @@ async fn l5_a_server_stopped_past_every_lease_revokes_nobody_whose_renewals_wait
         let (status, body) = timeout(PATIENCE, receive(renewal)).await.unwrap();
         assert_eq!(status, 200, "{body}");
     }
-    for (name, token) in
-        sockets.iter().map(|one| (&one.name, one.token)).chain(callers.iter().map(|one| (&one.name, one.token)))
-    {
+    let held = sockets.iter().map(|one| (&one.name, one.token)).chain(callers.iter().map(|one| (&one.name, one.token)));
+    // All at once: they are renewed no more.
+    join_all(held.map(|(name, token)| async move {
         let (_, lock) = call(server, "GET", &format!("/v1/locks/{name}"), None).await;
         assert_eq!(lock["holders"][0]["token"], token, "{name}: {lock}");
-    }
+    }))
+    .await;
     assert!(!after_socket.is_finished() && !after_caller.is_finished());
     // Who is silent gets a whole lease of grace, and not more.
     let next = timeout(PATIENCE, after_silent).await.unwrap().unwrap();

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout};
 use crate::proxy::{Proxy, Way};
 use crate::support::{PATIENCE, client, lock_until, start};
 
-const TTL: Duration = Duration::from_millis(1_500);
-/// A third of the lease: enough for renewals to get through, and far more than the margin for drift.
-const DELAY: Duration = Duration::from_millis(400);
+const TTL: Duration = Duration::from_secs(3);
+/// Less than a third of the lease, so that renewals get through, and far more than the margin for drift.
+const DELAY: Duration = Duration::from_millis(700);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l8_a_holder_behind_a_cut_in_both_directions_stops_believing_before_its_rival_is_granted() {

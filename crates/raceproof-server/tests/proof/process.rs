@@ -18,7 +18,7 @@ const SERVER: &str = "RACEPROOF_TEST_SERVER";
 const DIR: &str = "RACEPROOF_TEST_DIR";
 
 /// The lease of a part that holds something.
-pub(crate) const TTL: Duration = Duration::from_millis(700);
+pub(crate) const TTL: Duration = Duration::from_millis(1_500);
 
 /// A process of our own, killed when this is dropped.
 pub(crate) struct Process {

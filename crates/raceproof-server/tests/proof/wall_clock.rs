@@ -13,7 +13,7 @@ use crate::support::{PATIENCE, call, client, start};
 
 const HOUR: i64 = 3_600;
 /// Leases that pass before a jump counts as survived.
-const LEASES: u32 = 3;
+const LEASES: u32 = 2;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l8_a_holder_whose_wall_clock_jumps_keeps_its_lock_and_loses_it_in_time_when_it_is_gone() {
