@@ -5,6 +5,10 @@
 //! cargo run --release -p raceproof-server --example idle -- --sessions 20000 --ttl-ms 30000 --seconds 60
 //! ```
 //!
+//! With `--expire` all leases end together instead, and the program says for how long others waited meanwhile. On a
+//! machine that is busy with other things, give `--stall-ms 1000`: a server that gets no processor for 50 ms renews
+//! every lease, as it should, and nothing would expire.
+//!
 //! Each session has a WebSocket of its own; those beyond `--sockets` share a few HTTP connections, because both
 //! processes may open no more files than `ulimit -n` says. Linux only: it reads `/proc`.
 #![expect(clippy::print_stdout, reason = "a program that reports")]
@@ -12,7 +16,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,17 +33,20 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
+type Stream = tokio::io::BufStream<TcpStream>;
+
 struct Plan {
     sessions: usize,
     sockets: usize,
     ttl_ms: u64,
     seconds: u64,
+    stall_ms: u64,
 }
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "serve") {
-        return serve(args.get(1).map_or("", String::as_str));
+        return serve(args.get(1).map_or("", String::as_str), args.get(2).map_or("50", String::as_str).parse()?);
     }
     let value = |name: &str, default: u64| -> Result<u64, Failure> {
         match args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)) {
@@ -53,14 +60,22 @@ fn main() -> Result<(), Failure> {
         sockets: usize::try_from(value("--sockets", sessions.min(19_900))?)?,
         ttl_ms: value("--ttl-ms", 10_000)?,
         seconds: value("--seconds", 30)?,
+        stall_ms: value("--stall-ms", 50)?,
     };
-    tokio::runtime::Runtime::new()?.block_on(measure(plan))
+    let expire = args.iter().any(|arg| arg == "--expire");
+    tokio::runtime::Runtime::new()?.block_on(async {
+        match expire {
+            true => with_server(&plan, async |addr, _| expire_together(&plan, addr).await).await,
+            false => with_server(&plan, async |addr, pid| stay_idle(&plan, addr, pid).await).await,
+        }
+    })
 }
 
 /// The server's process: prints its address, and ends with its standard input.
-fn serve(dir: &str) -> Result<(), Failure> {
+fn serve(dir: &str, stall_ms: u64) -> Result<(), Failure> {
     let mut config = ServerConfig::new(StoreKind::directory(dir));
     config.listen.set_port(0);
+    config.hub.stall = Duration::from_millis(stall_ms);
     raceproof_server::runtime()?.block_on(async {
         let server = Server::bind(config).await?;
         println!("{}", server.local_addr());
@@ -74,25 +89,24 @@ fn serve(dir: &str) -> Result<(), Failure> {
     })
 }
 
-async fn measure(plan: Plan) -> Result<(), Failure> {
+/// Starts a server, does something with its address and process, and stops it.
+async fn with_server(plan: &Plan, what: impl AsyncFnOnce(Arc<str>, u32) -> Result<(), Failure>) -> Result<(), Failure> {
     let dir = std::env::temp_dir().join(format!("raceproof-idle-{}", std::process::id()));
     let mut server = Command::new(std::env::current_exe()?)
-        .args(["serve", &dir.to_string_lossy()])
+        .args(["serve", &dir.to_string_lossy(), &plan.stall_ms.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let outcome = drive(&plan, &mut server).await;
+    let mut addr = String::new();
+    BufReader::new(server.stdout.take().ok_or("the server has no output")?).read_line(&mut addr)?;
+    let outcome = what(addr.trim().into(), server.id()).await;
     drop(server.stdin.take());
     server.wait()?;
     std::fs::remove_dir_all(&dir)?;
     outcome
 }
 
-async fn drive(plan: &Plan, server: &mut Child) -> Result<(), Failure> {
-    let mut addr = String::new();
-    BufReader::new(server.stdout.take().ok_or("the server has no output")?).read_line(&mut addr)?;
-    let addr: Arc<str> = addr.trim().into();
-    let pid = server.id();
+async fn stay_idle(plan: &Plan, addr: Arc<str>, pid: u32) -> Result<(), Failure> {
     println!("before: {:.1} MiB", memory_mib(pid)?);
 
     let counts = Arc::new(Counts::default());
@@ -137,6 +151,65 @@ async fn drive(plan: &Plan, server: &mut Child) -> Result<(), Failure> {
         plan.ttl_ms,
         1e6 * seconds / renewals as f64,
     );
+    Ok(())
+}
+
+/// Opens sessions whose leases end at one moment, and takes and gives back a lock of another one all the while.
+async fn expire_together(plan: &Plan, addr: Arc<str>) -> Result<(), Failure> {
+    let end = Instant::now() + Duration::from_secs(plan.seconds);
+    let mut clients = JoinSet::new();
+    let all: Vec<usize> = (0..plan.sessions).collect();
+    for part in all.chunks(plan.sessions.div_ceil(64)) {
+        let (addr, part) = (addr.clone(), part.to_vec());
+        clients.spawn(async move {
+            let mut stream = Stream::new(TcpStream::connect(&*addr).await?);
+            for index in part {
+                let ttl_ms = end.saturating_duration_since(Instant::now()).as_millis();
+                open_and_lock(&mut stream, &addr, index, u64::try_from(ttl_ms)?).await?;
+            }
+            Ok::<_, Failure>(())
+        });
+    }
+    while let Some(opened) = clients.join_next().await {
+        opened??;
+    }
+    println!("{} sessions with a lock each; their leases end in {:.1?}", plan.sessions, end - Instant::now());
+
+    let mut stream = Stream::new(TcpStream::connect(&*addr).await?);
+    let other = post(&mut stream, &addr, "/v1/sessions", r#"{"name":"other","ttl_ms":600000}"#).await?;
+    let other = other.split('"').nth(3).ok_or("no session")?.to_owned();
+    for (what, from, to) in [("before", -3.0, -1.0), ("meanwhile", -0.1, 2.0)] {
+        let at = |seconds: f64| match seconds < 0.0 {
+            true => end - Duration::from_secs_f64(-seconds),
+            false => end + Duration::from_secs_f64(seconds),
+        };
+        tokio::time::sleep_until(at(from)).await;
+        // The one before has been idle for longer than the server keeps it.
+        stream = Stream::new(TcpStream::connect(&*addr).await?);
+        let mut took = Vec::new();
+        while Instant::now() < at(to) {
+            let asked = Instant::now();
+            let body = format!(r#"{{"session":"{other}"}}"#);
+            let granted = post(&mut stream, &addr, "/v1/locks/private/acquire", &body).await?;
+            took.push(asked.elapsed());
+            let token = granted.split("\"token\":").nth(1).and_then(|rest| rest.split(',').next()).ok_or("no token")?;
+            let body = format!(r#"{{"session":"{other}","token":{token}}}"#);
+            post(&mut stream, &addr, "/v1/locks/private/release", &body).await?;
+        }
+        took.sort_unstable();
+        let quantile = |part: usize| took.get(took.len() * part / 1001).copied().unwrap_or_default();
+        println!(
+            "{what}: {} grants, p50 {:.1?} p99 {:.1?} max {:.1?}",
+            took.len(),
+            quantile(500),
+            quantile(990),
+            quantile(1000)
+        );
+    }
+    let figures = get(&mut stream, &addr, "/metrics").await?;
+    for figure in figures.lines().filter(|line| line.starts_with("raceproof_s") && !line.contains("flush")) {
+        println!("{figure}");
+    }
     Ok(())
 }
 
@@ -191,15 +264,10 @@ async fn answered(socket: &mut tokio_tungstenite::WebSocketStream<TcpStream>) ->
 
 /// Several sessions that share one HTTP connection.
 async fn requests(addr: &str, indices: &[usize], ttl_ms: u64, counts: &Counts) -> Result<(), Failure> {
-    let mut stream = tokio::io::BufStream::new(TcpStream::connect(addr).await?);
+    let mut stream = Stream::new(TcpStream::connect(addr).await?);
     let mut keys = Vec::new();
     for index in indices {
-        let body = format!(r#"{{"name":"idle-{index}","ttl_ms":{ttl_ms}}}"#);
-        let opened = post(&mut stream, addr, "/v1/sessions", &body).await?;
-        let key = opened.split('"').nth(3).ok_or("no session")?.to_owned();
-        let body = format!(r#"{{"session":"{key}"}}"#);
-        post(&mut stream, addr, &format!("/v1/locks/lock-{index}/acquire"), &body).await?;
-        keys.push(key);
+        keys.push(open_and_lock(&mut stream, addr, *index, ttl_ms).await?);
         counts.holding.fetch_add(1, Ordering::Relaxed);
     }
     let mut renew = renewals(indices.first().copied().unwrap_or(0), ttl_ms);
@@ -212,13 +280,25 @@ async fn requests(addr: &str, indices: &[usize], ttl_ms: u64, counts: &Counts) -
     }
 }
 
-async fn post(
-    stream: &mut tokio::io::BufStream<TcpStream>,
-    addr: &str,
-    path: &str,
-    body: &str,
-) -> Result<String, Failure> {
-    let mut request = format!("POST {path} HTTP/1.1\r\nHost: {addr}\r\n");
+async fn open_and_lock(stream: &mut Stream, addr: &str, index: usize, ttl_ms: u64) -> Result<String, Failure> {
+    let body = format!(r#"{{"name":"idle-{index}","ttl_ms":{ttl_ms}}}"#);
+    let opened = post(stream, addr, "/v1/sessions", &body).await?;
+    let key = opened.split('"').nth(3).ok_or("no session")?.to_owned();
+    let body = format!(r#"{{"session":"{key}"}}"#);
+    post(stream, addr, &format!("/v1/locks/lock-{index}/acquire"), &body).await?;
+    Ok(key)
+}
+
+async fn get(stream: &mut Stream, addr: &str, path: &str) -> Result<String, Failure> {
+    call(stream, addr, "GET", path, "").await
+}
+
+async fn post(stream: &mut Stream, addr: &str, path: &str, body: &str) -> Result<String, Failure> {
+    call(stream, addr, "POST", path, body).await
+}
+
+async fn call(stream: &mut Stream, addr: &str, method: &str, path: &str, body: &str) -> Result<String, Failure> {
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {addr}\r\n");
     write!(request, "Content-Length: {}\r\n\r\n{body}", body.len())?;
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;

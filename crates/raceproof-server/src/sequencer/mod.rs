@@ -102,6 +102,11 @@ impl Sequencer {
             if let Progress::Failed(detail) = self.journal.progress() {
                 return self.fail(detail).await;
             }
+            if self.hub.next_deadline().is_some_and(|due| due <= self.clock.now()) && !stop.is_cancelled() {
+                // More is due than one tick ends. An elapsed timer would keep this task running, and sockets unread.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let due = self.due();
             // An armed timer that comes early costs one idle turn; arming it anew for each turn costs more.
             if timer.is_elapsed() || due < timer.deadline() {

@@ -199,6 +199,11 @@ async fn a_slow_head_and_a_slow_body_do_not_hold_a_connection() {
     let ended = tokio::time::timeout(crate::harness::PATIENCE, stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the server must hang up");
 
+    let mut idle = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+    let head = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr);
+    idle.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(crate::harness::receive(&mut idle).await.status, 200, "answered, and closed when idle");
+
     let headers = format!("Host: {}\r\nContent-Length: 100\r\n", server.addr);
     let mut stream = crate::harness::send(server.addr, "POST", "/v1/sessions", &headers, None).await;
     crate::harness::receive(&mut stream).await.problem(400, "bad_request");
