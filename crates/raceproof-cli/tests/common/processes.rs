@@ -40,6 +40,13 @@ pub(crate) fn children(pid: u32) -> Vec<u32> {
     pids.filter(|child| parent(*child) == Some(pid)).collect()
 }
 
+/// Everything below `pid`.
+pub(crate) fn descendants(pid: u32) -> Vec<u32> {
+    let children = children(pid);
+    let below = children.iter().flat_map(|child| descendants(*child));
+    below.chain(children.iter().copied()).collect()
+}
+
 #[track_caller]
 pub(crate) fn wait_gone(pid: u32) {
     wait_for(&format!("the end of {pid}"), || state(pid).is_none().then_some(()));

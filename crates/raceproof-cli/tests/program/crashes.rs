@@ -63,7 +63,7 @@ fn l5_a_holder_keeps_its_lock_through_a_crash_of_the_server() {
 #[track_caller]
 fn rival_sees(server: &Server, command: u32) -> Running {
     let script = format!("echo $RACEPROOF_FENCE; [ -e /proc/{command} ] && echo alive || echo gone");
-    server.lock(&["x", "--ttl", "2s", "--wait", "15s"], &script)
+    server.lock(&["x", "--ttl", "2s", "--wait", "50s"], &script)
 }
 
 #[track_caller]
@@ -77,7 +77,7 @@ fn assert_succeeded(rival: Running, token: u64) {
 #[test]
 fn l9_a_holder_that_is_stopped_loses_its_command_and_then_its_lock() {
     let server = Server::start();
-    let holder = server.lock(&["x", "--ttl", "2s"], UNTIL_GO);
+    let holder = server.lock(&["x", "--ttl", "6s"], UNTIL_GO);
     let token: u64 = server.said("up").parse().expect("a token");
     let command = holder.command();
     holder.signal(Signal::STOP);
@@ -94,7 +94,7 @@ fn l9_a_holder_that_is_stopped_loses_its_command_and_then_its_lock() {
 fn l9_a_wrapper_that_is_stopped_does_not_save_its_command() {
     let server = Server::start();
     let holder =
-        server.lock(&["x", "--ttl", "2s"], "trap '' TERM; echo $RACEPROOF_FENCE > up; while :; do sleep 0.01; done");
+        server.lock(&["x", "--ttl", "6s"], "trap '' TERM; echo $RACEPROOF_FENCE > up; while :; do sleep 0.01; done");
     let token: u64 = server.said("up").parse().expect("a token");
     let command = holder.command();
     holder.signal(Signal::STOP);

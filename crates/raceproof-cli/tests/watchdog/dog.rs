@@ -14,7 +14,9 @@ use rustix::net::{
 };
 use serde_json::{Value, json};
 
-use crate::common::processes::{PATIENCE, boottime_in, wait_gone};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::common::processes::{PATIENCE, boottime_in, descendants, wait_gone};
 
 pub(crate) struct Dog {
     pub process: Child,
@@ -170,8 +172,12 @@ impl Dog {
 
 impl Drop for Dog {
     fn drop(&mut self) {
-        // Its command dies with it.
+        // Its command dies with it; what a test that failed left below is killed here.
+        let below = descendants(self.process.id());
         let _ = self.process.kill();
+        below.into_iter().filter_map(|pid| i32::try_from(pid).ok().and_then(Pid::from_raw)).for_each(|pid| {
+            let _ = kill_process(pid, Signal::KILL);
+        });
         let _ = self.process.wait();
         if self.command != 0 && !std::thread::panicking() {
             wait_gone(self.command);

@@ -16,13 +16,20 @@ fn options(ttl: Duration, on_lost: &'static str) -> Options {
     Options { ttl, on_lost, ..Options::default() }
 }
 
+/// The margins of a long lease, so that a busy machine keeps them: SIGTERM a second before the end of `LEASE`, SIGKILL
+/// half a second before.
+fn wide(on_lost: &'static str) -> Options {
+    Options { ttl: Duration::from_secs(10), grace: Duration::from_secs(1), on_lost, ..Options::default() }
+}
+
+const LEASE: Duration = Duration::from_secs(2);
+
 #[test]
 fn l9_a_command_is_gone_before_the_lease_of_a_silent_wrapper_ends() {
-    let ttl = Duration::from_millis(1_500);
     // One that obeys, and one that does not.
     for script in ["sleep 60", "trap '' TERM; echo ready; while :; do sleep 0.01; done"] {
-        let mut dog = Dog::waiting(options(ttl, "term"), &["sh", "-c", script]);
-        let deadline = boottime_in(ttl);
+        let mut dog = Dog::waiting(wide("term"), &["sh", "-c", script]);
+        let deadline = boottime_in(LEASE);
         dog.start(deadline, &[]);
         wait_gone(dog.command);
         assert!(boottime() < deadline, "{script}");
@@ -46,16 +53,15 @@ fn l8_renewals_keep_a_command_alive() {
 
 #[test]
 fn l9_on_lost_kill_spares_the_signal_and_stop_freezes() {
-    let ttl = Duration::from_millis(1_000);
-    let deadline = boottime_in(ttl);
-    let mut dog = Dog::waiting(options(ttl, "kill"), &["sh", "-c", "trap 'echo term' TERM; sleep 60"]);
+    let deadline = boottime_in(LEASE);
+    let mut dog = Dog::waiting(wide("kill"), &["sh", "-c", "trap 'echo term' TERM; sleep 60"]);
     dog.start(deadline, &[]);
     let (ending, notices) = dog.hear_ended();
     assert!(boottime() < deadline);
     assert_eq!((ending, notices), (json!({"exit": {"signal": 9}, "cause": "lease"}), vec!["killing".to_owned()]));
 
-    let deadline = boottime_in(ttl);
-    let mut dog = Dog::waiting(options(ttl, "stop"), &["sh", "-c", "setsid sleep 60 & echo $!; sleep 60"]);
+    let deadline = boottime_in(LEASE);
+    let mut dog = Dog::waiting(wide("stop"), &["sh", "-c", "setsid sleep 60 & echo $!; sleep 60"]);
     dog.start(deadline, &[]);
     let below = dog.line_pid();
     dog.hear("frozen");
@@ -94,10 +100,8 @@ fn a_stolen_lock_stops_the_command() {
 
 #[test]
 fn l9_a_watchdog_that_was_frozen_past_the_lease_kills_first() {
-    let ttl = Duration::from_millis(600);
-    let deadline = boottime_in(ttl);
-    let mut dog =
-        Dog::waiting(options(ttl, "term"), &["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done"]);
+    let deadline = boottime_in(LEASE);
+    let mut dog = Dog::waiting(wide("term"), &["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.01; done"]);
     dog.start(deadline, &[]);
     assert_eq!(dog.line(), "ready");
     signal(dog.process.id(), Signal::STOP);
@@ -111,9 +115,8 @@ fn l9_a_watchdog_that_was_frozen_past_the_lease_kills_first() {
 
 #[test]
 fn l8_a_watchdog_that_was_frozen_believes_the_renewals_that_wait_for_it() {
-    let ttl = Duration::from_millis(600);
-    let deadline = boottime_in(ttl);
-    let mut dog = Dog::waiting(options(ttl, "term"), &["sleep", "60"]);
+    let deadline = boottime_in(LEASE);
+    let mut dog = Dog::waiting(wide("term"), &["sleep", "60"]);
     dog.start(deadline, &[]);
     signal(dog.process.id(), Signal::STOP);
     dog.renew(boottime_in(LONG));
