@@ -39,15 +39,15 @@ fn l2_tokens_grow_across_kills_of_the_server() {
 #[test]
 fn l5_a_holder_keeps_its_lock_through_a_crash_of_the_server() {
     let mut server = Server::start();
-    let mut holder = server.lock(&["x", "--ttl", "2s"], UNTIL_GO);
+    let mut holder = server.lock(&["x", "--ttl", "6s"], UNTIL_GO);
     let token: u64 = server.said("up").parse().expect("a token");
     let command = holder.command();
     server.kill();
     server.restart();
-    let rival = server.lock(&["x", "--ttl", "2s"], "echo $RACEPROOF_FENCE > rival");
+    let rival = server.lock(&["x", "--ttl", "6s"], "echo $RACEPROOF_FENCE > rival");
     server.wait_for_waiters("x", 1);
     // Longer than the lease that everyone gets after a start.
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(7));
     let holders = server.get("/v1/locks/x")["holders"].clone();
     assert_eq!(holders[0]["token"].as_u64(), Some(token), "{holders}");
     assert!(!holder.has_ended());
@@ -183,9 +183,9 @@ fn l1_a_lock_that_is_stolen_stops_its_command() {
 #[test]
 fn the_program_survives_a_server_that_stops_and_starts_while_it_waits() {
     let mut server = Server::start();
-    let holder = server.lock(&["x", "--ttl", "2s"], UNTIL_GO);
+    let holder = server.lock(&["x", "--ttl", "6s"], UNTIL_GO);
     server.said("up");
-    let waiter = server.lock(&["x", "--ttl", "2s"], "echo got > got");
+    let waiter = server.lock(&["x", "--ttl", "6s"], "echo got > got");
     server.wait_for_waiters("x", 1);
     assert!(server.stop().success());
     server.restart();
