@@ -4,9 +4,9 @@
 //! cargo run --release -p raceproof --features store --example store_speed [DIRECTORY]
 //! ```
 //!
-//! The directory, by default the current one, must be on a real disk. A repeat measures every row once, beginning
-//! with another one each time, so that whatever else the machine does meets all alike. Figures are medians over the
-//! repeats; a ratio is taken within each repeat and then the median of these.
+//! The directory, by default the current one, must be on a real disk. The rows take turns, one commit each, beginning
+//! with another row each time, so that whatever else the machine does meets all alike. Figures are medians, ratios
+//! those of medians.
 
 use std::error::Error;
 use std::fs::File;
@@ -18,11 +18,11 @@ use raceproof::store::{LogOptions, LogStore, RedbStore, Storage};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-const REPEATS: usize = 9;
-const COMMITS: usize = 300;
+const COMMITS: usize = 3_000;
 /// About what a grant takes.
 const RECORD: [u8; 100] = [7; 100];
 const PROBE_BYTES: usize = 512;
+const FLOOR: &str = "fdatasync, file written before";
 
 /// Something that can make records durable.
 enum Subject {
@@ -44,23 +44,23 @@ struct Row {
     name: &'static str,
     records: usize,
     subject: Subject,
-    /// The median of each repeat.
-    medians: Vec<Duration>,
+    taken: Vec<Duration>,
 }
 
 fn main() -> Result<(), Failure> {
     let parent = std::env::args().nth(1).unwrap_or_else(|| ".".to_owned());
     let dir = tempfile::Builder::new().prefix("raceproof-speed-").tempdir_in(parent)?;
     let mut rows = rows(dir.path())?;
-    for repeat in 0..REPEATS {
-        let count = rows.len();
-        for turn in 0..count {
-            let Some(row) = rows.get_mut((turn + repeat) % count) else { continue };
-            let median = row.subject.measure(row.records)?;
-            row.medians.push(median);
+    for _ in 0..COMMITS {
+        for row in &mut rows {
+            row.subject.keep_house()?;
+            let start = Instant::now();
+            row.subject.commit(row.records)?;
+            row.taken.push(start.elapsed());
         }
+        rows.rotate_left(1);
     }
-    print(&rows);
+    print(rows);
     Ok(())
 }
 
@@ -75,9 +75,9 @@ fn rows(dir: &Path) -> Result<Vec<Row>, Failure> {
         store.load()?;
         Ok(Subject::Store(Box::new(store)))
     };
-    let row = |name, records, subject| Row { name, records, subject, medians: Vec::new() };
+    let row = |name, records, subject| Row { name, records, subject, taken: Vec::new() };
     Ok(vec![
-        row("fdatasync, file written before", 1, Subject::written(&dir.join("written"))?),
+        row(FLOOR, 1, Subject::written(&dir.join("written"))?),
         row("fdatasync, growing file", 1, Subject::Growing { file: File::create(dir.join("growing"))?, at: 0 }),
         row("log", 1, log()?),
         row("redb", 1, redb()?),
@@ -93,18 +93,6 @@ impl Subject {
         file.write_all_at(&vec![0; bytes], 0)?;
         file.sync_all()?;
         Ok(Self::Written { file, at: 0, bytes: bytes as u64 })
-    }
-
-    /// The median of `COMMITS` commits of so many records.
-    fn measure(&mut self, records: usize) -> Result<Duration, Failure> {
-        let mut taken = Vec::with_capacity(COMMITS);
-        for _ in 0..COMMITS {
-            self.keep_house()?;
-            let start = Instant::now();
-            self.commit(records)?;
-            taken.push(start.elapsed());
-        }
-        Ok(median(&mut taken).unwrap_or_default())
     }
 
     fn commit(&mut self, records: usize) -> Result<(), Failure> {
@@ -143,29 +131,17 @@ impl Subject {
     }
 }
 
-fn print(rows: &[Row]) {
-    let Some(floor) = rows.first() else { return };
-    println!("{:<32} {:>7} {:>12} {:>12} {:>8}", "commit", "records", "p50", "records/s", "ratio");
-    for row in rows {
-        let p50 = median(&mut row.medians.clone()).unwrap_or_default();
-        let rate = row.records as f64 / p50.as_secs_f64();
-        let mut ratios: Vec<_> = row
-            .medians
-            .iter()
-            .zip(&floor.medians)
-            .map(|(own, floor)| own.as_secs_f64() / floor.as_secs_f64())
-            .collect();
-        ratios.sort_by(f64::total_cmp);
-        let ratio = ratios.get(ratios.len() / 2).copied().unwrap_or_default();
-        let micros = p50.as_secs_f64() * 1e6;
-        println!("{:<32} {:>7} {micros:>9.0} µs {rate:>12.0} {ratio:>8.2}", row.name, row.records);
+fn print(mut rows: Vec<Row>) {
+    rows.sort_by_key(|row| (row.records, row.name != FLOOR, row.name));
+    let mut floor = None;
+    println!("{:<32} {:>7} {:>12} {:>12} {:>12} {:>8}", "commit", "records", "p50", "p90", "records/s", "ratio");
+    for Row { name, records, mut taken, .. } in rows {
+        taken.sort_unstable();
+        let at = |share: usize| taken.get(taken.len() * share / 100).map_or(0.0, Duration::as_secs_f64);
+        let (p50, p90) = (at(50), at(90));
+        let ratio = p50 / *floor.get_or_insert(p50);
+        let rate = records as f64 / p50;
+        println!("{name:<32} {records:>7} {:>9.0} µs {:>9.0} µs {rate:>12.0} {ratio:>8.2}", p50 * 1e6, p90 * 1e6);
     }
-    println!(
-        "ratio: to the first row, of the same repeat; {REPEATS} repeats of {COMMITS} commits, records of 100 bytes"
-    );
-}
-
-fn median<T: Ord + Copy>(values: &mut [T]) -> Option<T> {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied()
+    println!("ratio: to the first row; {COMMITS} commits each, in turns; records of 100 bytes");
 }
