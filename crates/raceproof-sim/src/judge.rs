@@ -1,14 +1,16 @@
 //! Judges a run: shows every fact to every invariant, keeps the ledger, and at the end has the history checked.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use raceproof_core::id::{SessionId, Token};
-use raceproof_core::wire::{Code, Request};
+use raceproof_core::wire::Request;
+
+use rustc_hash::FxHashMap;
 
 use crate::histories::Histories;
-use crate::invariants::{Invariant, Ledger, all};
+use crate::invariants::{Invariant, Ledger, Taking, all};
+use crate::report::{Happening, Report};
 use crate::world::clock::Instant;
 use crate::world::fact::Fact;
 use crate::world::net::LinkId;
@@ -24,69 +26,6 @@ pub struct Violated {
     pub at: Instant,
 }
 
-/// Counts of what happened.
-#[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// Grants that programs were handed.
-    pub grants: u64,
-    /// Grants that programs lost.
-    pub losses: u64,
-    /// Starts of the hub beyond the first.
-    pub hub_restarts: u64,
-    /// Stalls of the hub.
-    pub stalls: u64,
-    /// Snapshots written.
-    pub snapshots: u64,
-    /// Clients stopped.
-    pub freezes: u64,
-    /// Clients killed.
-    pub client_crashes: u64,
-    /// Partitions.
-    pub partitions: u64,
-    /// Thefts by operators.
-    pub steals: u64,
-    /// Writes to resources.
-    pub writes: u64,
-    /// Reads and writes that a fence refused.
-    pub fenced_off: u64,
-    /// Increments lost on resources that do not look at tokens.
-    pub unfenced_lost: u64,
-    /// Calls judged by the history checker.
-    pub history_calls: u64,
-    /// Parts of a history that the checker gave up on.
-    pub undecided: u64,
-    /// Refusals by code.
-    pub refusals: BTreeMap<Code, u64>,
-}
-
-impl Report {
-    /// Counts a refusal.
-    pub fn refused(&mut self, code: Code) {
-        *self.refusals.entry(code).or_default() += 1;
-    }
-
-    /// Adds another report.
-    pub fn add(&mut self, other: &Self) {
-        self.grants += other.grants;
-        self.losses += other.losses;
-        self.hub_restarts += other.hub_restarts;
-        self.stalls += other.stalls;
-        self.snapshots += other.snapshots;
-        self.freezes += other.freezes;
-        self.client_crashes += other.client_crashes;
-        self.partitions += other.partitions;
-        self.steals += other.steals;
-        self.writes += other.writes;
-        self.fenced_off += other.fenced_off;
-        self.unfenced_lost += other.unfenced_lost;
-        self.history_calls += other.history_calls;
-        self.undecided += other.undecided;
-        for (code, count) in &other.refusals {
-            *self.refusals.entry(*code).or_default() += count;
-        }
-    }
-}
-
 /// The judge.
 #[derive(Debug)]
 pub(crate) struct Judge {
@@ -96,6 +35,8 @@ pub(crate) struct Judge {
     violated: Option<Violated>,
     report: Report,
     only: Option<&'static str>,
+    /// The last link on which each client's HTTP requests came.
+    last_links: FxHashMap<usize, LinkId>,
 }
 
 impl Judge {
@@ -107,6 +48,7 @@ impl Judge {
             histories: Histories::default(),
             violated: None,
             report: Report::default(),
+            last_links: FxHashMap::default(),
         }
     }
 
@@ -125,10 +67,31 @@ impl Judge {
             }
         }
         if matches!(fact, Fact::HubUp { run, .. } if *run > 1) {
-            self.report.hub_restarts += 1;
+            self.report.count(Happening::Restarted);
+        }
+        if let Fact::Asked { link, session, request, .. } = fact {
+            self.count_asked(*link, session.map(|key| key.id), request);
         }
         self.histories.see(&self.ledger, fact);
         self.ledger.apply(fact);
+    }
+
+    fn count_asked(&mut self, link: LinkId, session: Option<SessionId>, request: &Request) {
+        let on = self.ledger.links.get(&link);
+        let session = session.or_else(|| on.and_then(|on| on.session));
+        let id = Taking::of(request).and_then(|taking| taking.id);
+        if let (Some(session), Some(id)) = (session, id)
+            && self.ledger.by_id.contains_key(&(session.as_u64(), id))
+        {
+            self.report.count(Happening::Repeated);
+        }
+        if let Some(on) = on.filter(|on| on.http) {
+            let last = self.last_links.entry(on.client).or_default();
+            if *last > link {
+                self.report.count(Happening::Overtaken);
+            }
+            *last = link.max(*last);
+        }
     }
 
     /// Something is wrong that a part of the world noticed by itself.
@@ -188,8 +151,8 @@ impl Judge {
     /// Has the history checked.
     pub(crate) fn conclude(&mut self) {
         let conclusion = self.histories.judge(&self.ledger);
-        self.report.history_calls += conclusion.calls;
-        self.report.undecided += conclusion.undecided;
+        self.report.count_many(Happening::Judged, conclusion.calls);
+        self.report.count_many(Happening::Undecided, conclusion.undecided);
         if let Some(what) = conclusion.violation {
             self.complain("history", what);
         }

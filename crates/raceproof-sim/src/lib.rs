@@ -6,10 +6,11 @@
 pub mod checker;
 pub mod invariants;
 pub mod mutation;
+pub mod report;
 pub mod runner;
 pub mod world;
 
 mod histories;
 mod judge;
 
-pub use judge::{Report, Violated};
+pub use judge::Violated;

@@ -4,8 +4,9 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::judge::{Report, Violated};
+use crate::judge::Violated;
 use crate::mutation::Mutation;
+use crate::report::Report;
 use crate::world::{Options, run};
 
 /// What to run.

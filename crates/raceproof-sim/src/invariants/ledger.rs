@@ -219,6 +219,8 @@ pub struct Ledger {
     pub grants: BTreeMap<u64, Grant>,
     /// Believed in and not known to have ended.
     pub live: Vec<Token>,
+    /// When operators took which lock away.
+    pub steals: Vec<(Instant, Arc<str>)>,
     /// The greatest token that the hub let go.
     pub newest: Option<Token>,
 }
@@ -406,6 +408,7 @@ impl Ledger {
 
     fn stolen(&mut self, name: &Arc<str>) {
         let at = self.at;
+        self.steals.push((at, name.clone()));
         for grant in self.grants.values_mut().filter(|g| !g.taking.election && g.taking.names.contains(name)) {
             grant.over.get_or_insert(at);
             grant.excused = true;
@@ -504,14 +507,17 @@ impl Ledger {
             }
         }
         self.newest = self.newest.max(Some(token));
+        // An operator may have taken it before its answer left.
+        let mut steals = self.steals.iter().filter(|(_, name)| !taking.election && taking.names.contains(name));
+        let stolen = steals.rfind(|(at, _)| *at >= pending.at).map(|(at, _)| *at);
         let grant = Grant {
             session,
             taking: Rc::new(taking),
             emitted: self.at,
             run: self.run,
-            over: None,
+            over: stolen,
             believed: None,
-            excused: false,
+            excused: stolen.is_some(),
         };
         self.grants.entry(token.as_u64()).or_insert(grant);
     }

@@ -4,13 +4,14 @@ use std::rc::Rc;
 
 use raceproof_core::client::OpId;
 use raceproof_core::id::{SessionId, Token};
-use raceproof_core::wire::{Code, Release, Request, Resign, Response};
+use raceproof_core::wire::{Class, Code, Mode, Release, Request, Resign, Response};
 
 use super::World;
 use super::clock::MS;
 use super::fact::{Fact, Loss};
 use super::machine::LOOK;
 use super::node::{Holding, Speaker};
+use crate::report::Happening;
 
 /// Names something asked, within its client.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -26,6 +27,8 @@ pub(super) enum Purpose {
     Flow(usize),
     /// A grant is given back, and nobody waits.
     GiveBack(Token),
+    /// A leadership is handed over, and nobody waits.
+    HandOver(Token),
     /// Somebody wants to know, and looks at the answer.
     Query,
     /// The client ends.
@@ -83,8 +86,13 @@ impl World {
     /// Something that nobody waits for is done.
     pub(super) fn aside_done(&mut self, client: usize, purpose: &Purpose, got: Got) {
         match (purpose, got) {
-            (Purpose::GiveBack(token), Got::Done) => self.judge.see(&Fact::GaveBack { client, token: *token }),
-            (Purpose::GiveBack(token), Got::Refused(Code::NotCandidate)) => self.steps_down(client, *token),
+            (Purpose::GiveBack(token) | Purpose::HandOver(token), Got::Done) => {
+                if matches!(purpose, Purpose::HandOver(_)) {
+                    self.count(Happening::HandedOver);
+                }
+                self.judge.see(&Fact::GaveBack { client, token: *token });
+            }
+            (Purpose::HandOver(token), Got::Refused(Code::NotCandidate)) => self.steps_down(client, *token),
             (Purpose::Close, _) => self.client_closed(client),
             _ => {}
         }
@@ -105,7 +113,8 @@ impl World {
             }
             _ => return,
         };
-        self.ask(client, Purpose::GiveBack(token), request);
+        let purpose = if to.is_some() { Purpose::HandOver(token) } else { Purpose::GiveBack(token) };
+        self.ask(client, purpose, request);
     }
 
     /// Nobody stands that the lead could be handed to: whoever speaks plain HTTP has to say again that it steps down.
@@ -117,10 +126,37 @@ impl World {
         }
     }
 
+    fn count_grant(&mut self, client: usize, request: &Request) {
+        self.count(Happening::Granted);
+        let node = self.nodes.get(client);
+        let is_http = node.is_some_and(|node| matches!(node.speaker, Speaker::Http(_)));
+        let is_nested =
+            node.is_some_and(|node| node.flows.iter().any(|flow| flow.is_asking() && !flow.held.is_empty()));
+        let (mut shared, mut permits, mut several, mut reclaim) = (false, false, false, false);
+        if let Request::Acquire(acquire) = request {
+            shared = acquire.mode == Mode::Shared;
+            permits = acquire.permits.is_some();
+            several = acquire.names.len() > 1;
+            reclaim = acquire.class == Class::Reclaim;
+        }
+        let kinds = [
+            (is_http, Happening::GrantedOverHttp),
+            (is_nested, Happening::GrantedNested),
+            (shared, Happening::GrantedShared),
+            (permits, Happening::GrantedPermits),
+            (several, Happening::GrantedSeveral),
+            (reclaim, Happening::GrantedReclaim),
+            (matches!(request, Request::Campaign(_)), Happening::Elected),
+        ];
+        for (_, kind) in kinds.into_iter().filter(|(is, _)| *is) {
+            self.count(kind);
+        }
+    }
+
     /// A program is handed something.
     pub(super) fn held(&mut self, client: usize, request: &Rc<Request>, token: Token, session: SessionId, asked: u64) {
         self.trace.line(self.now, format_args!("client {client}: holds {token} in session {session}"));
-        self.judge.report_mut().grants += 1;
+        self.count_grant(client, request);
         self.judge.see(&Fact::Believes { client, session, token, request, asked });
     }
 }

@@ -7,6 +7,7 @@ use raceproof_core::wire::Request;
 use super::clock::MS;
 use super::plan::Fault;
 use super::{Event, World};
+use crate::report::Happening;
 
 impl World {
     pub(super) fn fault(&mut self, index: usize) {
@@ -27,6 +28,7 @@ impl World {
             Fault::DiskFails { down } => self.fail_disk(down),
             Fault::Drain => {
                 if !self.hub.is_stalled() {
+                    self.count(Happening::Drained);
                     self.hub_input(super::hub::Input::Other, raceproof_core::hub::Hub::drain);
                 }
             }
@@ -35,10 +37,16 @@ impl World {
                 let now = self.hub.clock.read(self.now);
                 if let Some(hub) = self.hub_mut() {
                     hub.set_wall_clock(now, unix_ms);
+                    self.count(Happening::WallClockJumped);
                 }
             }
-            Fault::Break { client } => {
-                for link in self.open_links(Some(client)) {
+            Fault::Break { client, one } => {
+                let mut links = self.open_links(Some(client));
+                if one {
+                    self.rng.shuffle(&mut links);
+                    links.truncate(1);
+                }
+                for link in links {
                     self.cut(link);
                 }
             }
@@ -54,7 +62,7 @@ impl World {
             return;
         }
         self.trace.line(self.now, format_args!("hub: is stopped for {} ms", length / MS));
-        self.judge.report_mut().stalls += 1;
+        self.count(Happening::Stalled);
         self.hub.stalled = Some(self.now);
         let run = self.hub.run;
         self.after(length, Event::HubGoesOn { run });
@@ -73,7 +81,7 @@ impl World {
             link.hub_open = true;
             link.client_open = false;
         }
-        self.judge.report_mut().steals += 1;
+        self.count(Happening::Stolen);
         self.send(link, true, super::net::Message::Hello);
         let request = Rc::new(Request::Steal { name: format!("n{name}").into() });
         self.send(link, true, super::net::Message::Request { seq: 1, session: None, request });

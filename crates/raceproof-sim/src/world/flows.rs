@@ -12,6 +12,7 @@ use super::clock::{Instant, MS};
 use super::fact::{Fact, Loss};
 use super::node::{Holding, Speaker};
 use super::{Event, World};
+use crate::report::Happening;
 
 /// What a task is at.
 #[derive(Debug)]
@@ -36,6 +37,10 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    pub(super) const fn is_asking(&self) -> bool {
+        matches!(self.at, At::Asking { .. })
+    }
+
     pub(super) fn new(index: usize) -> Self {
         Self { owner: format!("f{index}").into(), at: At::Idle, held: Vec::new(), turn: 0 }
     }
@@ -68,6 +73,7 @@ impl World {
                     Some(got) => self.flow_got(client, index, &request, since, got),
                     None if give_up <= now => {
                         self.trace.line(now, format_args!("client {client} flow {index}: gives up"));
+                        self.count(Happening::GaveUp);
                         self.give_up(client, ask);
                         self.flow_goes_on(client, index);
                     }
@@ -214,7 +220,7 @@ impl World {
             flow.held.retain(|holding| holding.token != token);
         }
         self.trace.line(self.now, format_args!("client {client}: loses {token}: {loss:?}"));
-        self.judge.report_mut().losses += 1;
+        self.count(Happening::Lost);
         self.judge.see(&Fact::Disbelieves { client, token, loss });
     }
 

@@ -14,6 +14,7 @@ use super::net::{Link, LinkId, Message};
 use super::plan::Plan;
 use super::rng::Rng;
 use super::{Event, World};
+use crate::report::Happening;
 
 /// How often the hub ticks while sessions are open.
 const TICK: u64 = 20 * MS;
@@ -138,6 +139,7 @@ impl World {
         }
         self.trace.line(self.now, format_args!("hub: run {} is killed", self.hub.run));
         self.judge.see(&Fact::HubDown);
+        self.count(Happening::HubKilled);
         self.hub.disk.crash(kept);
         self.hub.stalled = None;
         self.hub.waiting.clear();
@@ -197,12 +199,12 @@ impl World {
                     self.hub.appends += 1;
                     self.trace.line(self.now, format_args!("hub: record {lsn} {}", record.describe()));
                     self.hub.disk.append(lsn, &record);
-                    if self.disk_operation() {
+                    if self.disk_operation(Happening::KilledAtAppend) {
                         return;
                     }
                     if !std::mem::replace(&mut self.hub.lazy, true) {
                         let run = self.hub.run;
-                        self.after(5 * MS, Event::FlushLazily { run });
+                        self.after(self.plan.lazy, Event::FlushLazily { run });
                     }
                 }
                 Output::Flush { .. } => {
@@ -283,18 +285,30 @@ impl World {
     }
 
     /// One more operation of the disk. Says whether the hub was killed at it.
-    fn disk_operation(&mut self) -> bool {
+    fn disk_operation(&mut self, killed: Happening) -> bool {
         self.hub.disk_operations += 1;
         let operations = self.hub.disk_operations;
         let due = self.plan.disk_crashes.iter().find(|(at, _)| *at == operations).copied();
-        let Some((_, kept)) = due.filter(|_| !self.calm) else { return false };
+        let snapshots = matches!(killed, Happening::KilledAtSnapshot | Happening::KilledAtSnapshotWritten);
+        let kept = match due {
+            Some((_, kept)) => kept,
+            None if snapshots && self.rng.chance(self.plan.snapshot_crash) => self.rng.pick(&[0, 128, 255]),
+            None => return false,
+        };
+        if self.calm {
+            return false;
+        }
         let down = self.rng.range(0, 100 * MS);
         self.kill_hub(down, kept);
+        self.count(killed);
         true
     }
 
     fn begin_flush(&mut self) {
-        if self.hub.disk.is_flushing() || self.hub.disk.is_writing_snapshot() || self.disk_operation() {
+        if self.hub.disk.is_flushing()
+            || self.hub.disk.is_writing_snapshot()
+            || self.disk_operation(Happening::KilledAtFlush)
+        {
             return;
         }
         self.hub.flush_wished = false;
@@ -319,7 +333,7 @@ impl World {
         }
         let flushed = self.hub.disk.end_flush();
         // A crash may come between the end of the flush and what follows from it.
-        if self.disk_operation() {
+        if self.disk_operation(Happening::KilledAtFlushed) {
             return;
         }
         if let Some(lsn) = flushed {
@@ -337,7 +351,7 @@ impl World {
         }
         self.hub.disk.begin_snapshot(hub.lsn(), &hub.snapshot());
         self.trace.line(self.now, format_args!("hub: begins a snapshot at {}", hub.lsn()));
-        if self.disk_operation() {
+        if self.disk_operation(Happening::KilledAtSnapshot) {
             return;
         }
         let time = self.rng.range(self.plan.flush, self.plan.flush * 3);
@@ -350,8 +364,8 @@ impl World {
             return;
         }
         let lsn: Option<Lsn> = self.hub.disk.end_snapshot();
-        self.judge.report_mut().snapshots += 1;
-        if self.disk_operation() {
+        self.count(Happening::SnapshotWritten);
+        if self.disk_operation(Happening::KilledAtSnapshotWritten) {
             return;
         }
         if let Some(lsn) = lsn {
@@ -401,6 +415,7 @@ impl World {
         if !self.hub.is_up() || self.hub.is_stalled() {
             return;
         }
+        self.count(Happening::DiskFailed);
         self.hub_input(Input::Other, |hub, now| hub.store_failed(now, "the disk is on fire"));
         let kept = self.rng.pick(&[0, 128, 255]);
         self.hub.disk.crash(kept);

@@ -35,7 +35,8 @@ use self::plan::Plan;
 use self::resource::{Resources, Write};
 use self::rng::Rng;
 use self::trace::Trace;
-use crate::judge::{Judge, Report, Violated};
+use crate::judge::{Judge, Violated};
+use crate::report::{Happening, Report};
 
 /// Something that will happen.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -187,6 +188,7 @@ impl World {
             self.handle(event);
             if self.trace.sum().1 > EVENTS_MAX {
                 self.judge.complain("liveness", "the run never ends".into());
+                break;
             }
         }
         if self.judge.is_content() {
@@ -195,6 +197,11 @@ impl World {
         if let Some(violated) = self.judge.violated() {
             self.trace.line(self.now, format_args!("VIOLATED {}: {}", violated.invariant, violated.what));
         }
+    }
+
+    /// Counts something.
+    fn count(&mut self, what: Happening) {
+        self.judge.report_mut().count(what);
     }
 
     /// Plans an event.

@@ -7,6 +7,7 @@ use raceproof_core::hub::ConnKind;
 use super::clock::MS;
 use super::net::{Link, LinkId, Message, Pipe};
 use super::{Event, World};
+use crate::report::Happening;
 use crate::world::fact::Fact;
 
 impl World {
@@ -140,6 +141,7 @@ impl World {
             pipe.queue.clear();
         }
         self.trace.line(self.now, format_args!("link {id} breaks"));
+        self.count(Happening::Broken);
         for by_hub in [true, false] {
             let late = self.rng.chance(self.plan.half_open);
             let delay = if late { self.rng.range(100 * MS, 4_000 * MS) } else { self.rng.range(0, 5 * MS) };

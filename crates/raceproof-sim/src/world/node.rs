@@ -13,6 +13,7 @@ use super::machine::MachineClient;
 use super::plan::Plan;
 use super::rng::Rng;
 use super::{Event, World};
+use crate::report::Happening;
 use crate::world::fact::{Fact, Loss};
 
 /// What speaks to the hub.
@@ -148,7 +149,7 @@ impl World {
         }
         let life = node.life;
         self.trace.line(self.now, format_args!("client {client}: is stopped for {} ms", length / MS));
-        self.judge.report_mut().freezes += 1;
+        self.count(Happening::Frozen);
         self.after(length, Event::ClientGoesOn { client, life });
     }
 
@@ -166,7 +167,7 @@ impl World {
         let life = node.life;
         let flows = std::mem::take(&mut node.flows);
         self.trace.line(self.now, format_args!("client {client}: is killed"));
-        self.judge.report_mut().client_crashes += 1;
+        self.count(Happening::ClientKilled);
         for holding in flows.into_iter().flat_map(|flow| flow.held) {
             self.judge.see(&Fact::Disbelieves { client, token: holding.token, loss: Loss::Died });
         }
@@ -183,7 +184,11 @@ impl World {
         node.cut_off_up |= up;
         node.cut_off_down |= down;
         self.trace.line(self.now, format_args!("client {client}: cut off (up {up}, down {down})"));
-        self.judge.report_mut().partitions += 1;
+        self.count(match (up, down) {
+            (true, true) => Happening::PartitionedBothWays,
+            (true, false) => Happening::PartitionedUp,
+            _ => Happening::PartitionedDown,
+        });
         self.after(length, Event::Healed { client, up, down });
     }
 

@@ -48,10 +48,12 @@ pub enum Fault {
     Drain,
     /// The hub's wall clock jumps by this many milliseconds.
     WallClockJumps(i64),
-    /// A client's connections break.
+    /// A client's connections break, all or one of them.
     Break {
         /// The client.
         client: usize,
+        /// One alone.
+        one: bool,
     },
     /// Nothing gets through between a client and the hub, in one direction or both.
     Partition {
@@ -106,8 +108,12 @@ pub struct Plan {
     pub twice: u32,
     /// The longest time that a flush takes.
     pub flush: u64,
+    /// How long records that nobody waits for stay unflushed. No promise may rest on it.
+    pub lazy: u64,
     /// The hub crashes at these operations of its disk, with that share of unflushed records kept.
     pub disk_crashes: Vec<(u32, u8)>,
+    /// The chance that the hub crashes when it begins, and when it has written, a snapshot.
+    pub snapshot_crash: u32,
     /// How far the hub's clock is off.
     pub hub_drift_ppm: i64,
     /// How many names there are for locks.
@@ -154,7 +160,9 @@ impl Plan {
             half_open: rng.pick(&[0, 200, 600]),
             twice: rng.pick(&[0, 100, 400]),
             flush: rng.pick(&[100, 1_000, 8_000]),
+            lazy: rng.pick(&[5, 5, 50, 500]) * MS,
             disk_crashes: Vec::new(),
+            snapshot_crash: rng.pick(&[0, 0, 0, 300]),
             hub_drift_ppm: drift(&mut rng),
             names,
             token_block: rng.pick(&[2, 4, 16, 1 << 20]),
@@ -171,7 +179,20 @@ impl Plan {
             clients,
         };
         plan.faults(&mut rng);
+        if rng.chance(80) {
+            plan.forgets(&mut rng);
+        }
         plan
+    }
+
+    /// A hub that comes back at once and has forgotten what it granted lately, while its holders hold on.
+    fn forgets(&mut self, rng: &mut Rng) {
+        (self.reclaim, self.lazy, self.hold) = (1_000, 500 * MS, 400 * MS);
+        (self.names, self.several, self.campaign) = (1, 0, 0);
+        for _ in 0..=rng.below(4) {
+            let at = rng.range(20 * MS, self.work_until);
+            self.faults.push((at, Fault::HubCrash { down: rng.range(0, 5) * MS, kept: 0 }));
+        }
     }
 
     fn faults(&mut self, rng: &mut Rng) {
@@ -209,7 +230,7 @@ impl Plan {
             3 if rng.chance(200) => Fault::DiskFails { down: rng.range(1, 200) * MS },
             4 if rng.chance(300) => Fault::Drain,
             4 => Fault::WallClockJumps(if rng.chance(500) { 3_600_000 } else { -3_600_000 }),
-            5 => Fault::Break { client },
+            5 => Fault::Break { client, one: false },
             6 => {
                 let (up, down) = rng.pick(&[(true, true), (true, false), (false, true)]);
                 Fault::Partition { client, up, down, length: around_lease(rng) }
@@ -217,7 +238,7 @@ impl Plan {
             7 => Fault::Freeze { client, length: around_lease(rng) },
             8 => Fault::Crash { client, down: rng.range(1, 300) * MS },
             9 if rng.chance(300) => Fault::Steal { name: rng.index(self.names) },
-            10 => Fault::Break { client },
+            10 => Fault::Break { client, one: true },
             _ => return None,
         })
     }

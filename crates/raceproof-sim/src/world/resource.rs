@@ -6,6 +6,7 @@ use raceproof_core::wire::{Mode, Request};
 
 use super::clock::MS;
 use super::{Event, World};
+use crate::report::Happening;
 
 /// One way to or from a resource.
 #[derive(Clone, Debug)]
@@ -79,17 +80,17 @@ impl World {
         }
         if let [_, Some(read)] = write.read {
             if resource.unfenced != read {
-                self.judge.report_mut().unfenced_lost += 1;
+                self.judge.report_mut().count(Happening::LostUnfenced);
             }
             resource.unfenced = read + 1;
         }
         let seen = [accepted.then_some(resource.fenced), Some(resource.unfenced)];
         self.trace.line(self.now, format_args!("resource n{}: {write:?} accepted: {accepted}", write.name));
         if write.read != [None; 2] {
-            self.judge.report_mut().writes += 1;
+            self.count(Happening::Wrote);
         }
         if !accepted {
-            self.judge.report_mut().fenced_off += 1;
+            self.count(Happening::FencedOff);
             self.judge.fenced_off(write.token);
         }
         if lost {

@@ -83,6 +83,7 @@ impl World {
 
     /// Too much time has passed: somebody waits for ever, or something is left over.
     pub(super) fn overdue(&mut self) {
+        self.over = true;
         let stats = self.hub.stats();
         let flows: Vec<String> = self
             .nodes
