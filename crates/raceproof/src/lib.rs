@@ -12,7 +12,7 @@
 //! ```
 //!
 //! What a guard promises is in [`Guard`], what a leadership promises in [`Leadership`], how a client stays connected
-//! in [`Raceproof`].
+//! in [`Raceproof`]. The repository's `docs/library.md` is the guide to all of it.
 //!
 //! # Features
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
@@ -68,3 +68,8 @@ pub use semaphore::Semaphore;
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// The guide's programs, as doctests.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../../../docs/library.md")]
+mod guide {}
