@@ -273,6 +273,8 @@ async fn requests(addr: &str, indices: &[usize], ttl_ms: u64, counts: &Counts) -
     let mut renew = renewals(indices.first().copied().unwrap_or(0), ttl_ms);
     loop {
         renew.tick().await;
+        // The one before has been idle for longer than the server keeps it.
+        stream = Stream::new(TcpStream::connect(addr).await?);
         for key in &keys {
             post(&mut stream, addr, &format!("/v1/sessions/{key}/keepalive"), "").await?;
             counts.renewals.fetch_add(1, Ordering::Relaxed);

@@ -140,3 +140,36 @@ async fn l5_leases_end_within_20_ms_of_their_time() {
     // The figure itself is the benches'; here only that nothing waits for a coarse timer on a busy machine.
     assert!(worst < Duration::from_millis(500), "{worst:?}");
 }
+
+/// Everything here runs on one thread, so that sleeping on it stops the server, as SIGSTOP does.
+#[tokio::test]
+async fn l5_a_server_that_was_stopped_past_every_lease_revokes_nobody_whose_renewal_waits() {
+    let server = start().await;
+    let mut holders = Vec::new();
+    for i in 0..50 {
+        let mut holder = server.socket().await;
+        holder.ask(json!({ "open": { "name": format!("holder-{i}"), "ttl_ms": 1_000 } })).await;
+        let granted = holder.ask(json!({ "acquire": { "names": [format!("x{i}")] } })).await;
+        assert!(granted["ok"]["granted"].is_object(), "{granted}");
+        holders.push(holder);
+    }
+    for holder in &mut holders {
+        assert_eq!(holder.ask(json!({ "keepalive": {} })).await["ok"]["renewed"]["ttl_ms"], 1_000);
+    }
+    let mut rival = server.socket().await;
+    rival.session("rival").await;
+    let waiting = rival.send(json!({ "acquire": { "names": ["x0"], "wait_ms": 60_000 } })).await;
+    for holder in &mut holders {
+        holder.send(json!({ "keepalive": {} })).await;
+    }
+    std::thread::sleep(Duration::from_millis(2_500));
+    for holder in &mut holders {
+        // The answer, and not the news that the session is over.
+        assert_eq!(holder.receive().await["ok"]["renewed"]["ttl_ms"], 1_000);
+        assert_eq!(holder.ask(json!({ "keepalive": {} })).await["ok"]["renewed"]["ttl_ms"], 1_000);
+    }
+    // Once nobody renews, the lease ends as ever.
+    let granted = rival.receive().await;
+    assert_eq!(granted["re"], waiting);
+    assert!(granted["ok"]["granted"].is_object(), "{granted}");
+}
