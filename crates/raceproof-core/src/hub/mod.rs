@@ -409,13 +409,14 @@ impl Hub {
     }
 
     /// Every entry point passes here first: a gap since the last call is a stall, and renewals may be waiting in
-    /// sockets, so every session gets a full lease before anything of its is granted away (L5).
+    /// sockets, so every session is spared before anything of its is granted away (L5).
     fn observe_time(&mut self, now: Time) {
-        if now.since(self.called) > self.config.stall && !self.sessions.is_empty() {
+        let gap = now.since(self.called);
+        if gap > self.config.stall && !self.sessions.is_empty() {
             self.stats.stalls_total += 1;
             if !self.config.has(Mutation::NoGrace) {
                 for session in self.sessions.values_mut() {
-                    session.renew(now);
+                    session.spare(now, gap);
                 }
             }
         }

@@ -43,6 +43,8 @@ pub struct Session {
     pub conn: Option<ConnId>,
     /// When its lease ends.
     pub expires: Time,
+    /// Whether it was given a lease for a stall of the hub, and has not been heard of since.
+    graced: bool,
     /// When the timer of its lease fires: at `expires` or before.
     pub lease_timer: Time,
     /// What it holds.
@@ -69,6 +71,7 @@ impl Session {
             socket: false,
             conn: None,
             expires: now + ttl,
+            graced: false,
             lease_timer: now + ttl,
             grants: BTreeSet::new(),
             waits: BTreeSet::new(),
@@ -94,7 +97,19 @@ impl Session {
 
     /// Begins a full lease at `now`. A lease never becomes shorter by it.
     pub fn renew(&mut self, now: Time) {
+        self.graced = false;
         self.expires = self.expires.max(now + self.ttl);
+    }
+
+    /// The hub heard nobody for `gap`, until `now` (L5). A full lease, once: a session that is not heard of between two
+    /// stalls is only not charged for the second, or a hub that falters often would keep the dead for ever.
+    pub fn spare(&mut self, now: Time, gap: Duration) {
+        if self.graced {
+            self.expires += gap;
+        } else {
+            self.renew(now);
+            self.graced = true;
+        }
     }
 
     /// What is known of a request id.

@@ -32,7 +32,7 @@ impl Leases {
     fn lease(&self, ledger: &Ledger, id: SessionId) -> Option<(Instant, Instant)> {
         let session = ledger.sessions.get(&id.as_u64()).filter(|session| session.ended.is_none())?;
         let ttl = self.true_micros(session.ttl).saturating_sub(2);
-        let owed = session.renewed.max(ledger.grace_from);
+        let owed = session.owed_from.max(ledger.grace_from);
         let at_most = session.renewal_asked.max(ledger.grace_at_most_from);
         Some((owed + ttl, at_most + ttl))
     }

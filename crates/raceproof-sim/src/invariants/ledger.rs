@@ -13,8 +13,9 @@ use crate::world::clock::Instant;
 use crate::world::fact::Fact;
 use crate::world::net::LinkId;
 
-/// A stall of the hub that it cannot miss.
+/// A stall of the hub that it cannot miss, and one that it may take for one.
 const STALL: u64 = 60 * crate::world::clock::MS;
+const PERHAPS_STALL: u64 = 40 * crate::world::clock::MS;
 
 /// What kind of a claim a request makes on its names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -132,6 +133,10 @@ pub struct Session {
     pub renewed: Instant,
     /// When the hub was last asked for a renewal.
     pub renewal_asked: Instant,
+    /// From when on the hub owes it a lease: since its renewal, or since a stall that it was spared for.
+    pub owed_from: Instant,
+    /// Whether it may have been spared for a stall since its last renewal: further stalls are only not charged.
+    pub spared: bool,
     /// From when on the hub may have ended it, for a reason other than its lease.
     pub ended: Option<Instant>,
     /// Its client counts on it until then.
@@ -199,8 +204,10 @@ pub struct Ledger {
     pub at: Instant,
     /// Counts the hub's starts.
     pub run: u32,
-    /// When the hub started, or went on after a stall: nothing that was believed then may be given away for a lease.
+    /// When the hub started: nothing that was believed then may be given away for a lease.
     pub grace_from: Instant,
+    /// When the hub last went on after what it may have taken for a stall.
+    went_on: Instant,
     /// When every lease may have begun anew, since the hub may have noticed a stall.
     pub grace_at_most_from: Instant,
     /// Sessions by id.
@@ -240,10 +247,7 @@ impl Ledger {
             Fact::HubResumed { since } => {
                 self.grace_at_most_from = self.at;
                 self.may_have_expired(*since);
-                // A shorter stall need not be noticed.
-                if self.at - since > STALL {
-                    self.grace_from = self.at;
-                }
+                self.spare(self.at - since);
             }
             Fact::HubDown => self.hub_down(),
             Fact::Connected { link, client, http } => {
@@ -292,6 +296,23 @@ impl Ledger {
         self.grace_at_most_from = self.at;
         for session in self.sessions.values_mut() {
             session.link = None;
+            session.spared = false;
+        }
+    }
+
+    /// The hub heard nobody for a while.
+    fn spare(&mut self, gap: u64) {
+        if gap < PERHAPS_STALL {
+            return;
+        }
+        self.went_on = self.at;
+        for session in self.sessions.values_mut() {
+            if gap > STALL {
+                // Clocks count whole microseconds.
+                let moved = session.owed_from.max(self.grace_from) + gap - 2;
+                session.owed_from = if session.spared { moved } else { self.at };
+            }
+            session.spared = true;
         }
     }
 
@@ -300,7 +321,7 @@ impl Ledger {
         let grace_from = self.grace_from;
         for session in self.sessions.values_mut() {
             // A clock that runs fast makes a lease shorter.
-            if session.renewed.max(grace_from) + session.ttl - session.ttl / 64 <= before {
+            if session.owed_from.max(grace_from) + session.ttl - session.ttl / 64 <= before {
                 session.ended.get_or_insert(before);
             }
         }
@@ -466,6 +487,8 @@ impl Ledger {
                     link: socket.then_some(link),
                     renewed: pending.at,
                     renewal_asked: pending.at,
+                    owed_from: pending.at,
+                    spared: self.went_on > pending.at,
                     ended: None,
                     believed_until: 0,
                 };
@@ -478,6 +501,8 @@ impl Ledger {
                 };
                 if let Some(session) = session.and_then(|id| self.sessions.get_mut(&id.as_u64())) {
                     session.renewed = session.renewed.max(pending.at);
+                    session.owed_from = session.owed_from.max(pending.at);
+                    session.spared = self.went_on > pending.at;
                     session.ended = None;
                 }
             }

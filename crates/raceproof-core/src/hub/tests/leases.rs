@@ -72,6 +72,35 @@ fn l5_after_a_stall_every_session_gets_a_full_lease() {
 }
 
 #[test]
+fn l5_a_hub_that_falters_often_does_not_keep_the_dead() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let b = bench.client_with("b", 60_000, OnDisconnect::Keep);
+    let c = bench.client_with("c", 1_000, OnDisconnect::Keep);
+    bench.take(a, "x");
+    bench.take(c, "y");
+    let waiting = bench.acquire(b, lock("x"));
+    let other = bench.acquire(b, lock("y"));
+    // 80 ms of every 480 ms. The first stall gives a whole lease, the others only what they took.
+    let mut running = Duration::ZERO;
+    while bench.waits(waiting) {
+        bench.pass(400);
+        running += Duration::from_millis(400);
+        assert!(running < Duration::from_millis(2_000), "the dead holder is kept");
+        bench.now += Duration::from_millis(80);
+        bench.hub.tick(bench.now);
+        bench.drain();
+        bench.keepalive(c);
+    }
+    assert!(running >= Duration::from_millis(1_400), "{running:?}");
+    assert!(bench.waits(other), "whoever renews between two stalls is spared in each");
+    bench.now += Duration::from_secs(30);
+    bench.hub.tick(bench.now);
+    bench.drain();
+    assert!(bench.waits(other));
+}
+
+#[test]
 fn l5_a_stall_that_shows_at_a_request_counts_too() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 200, OnDisconnect::Keep);
