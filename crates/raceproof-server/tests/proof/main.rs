@@ -3,6 +3,7 @@
 //! Some parts run in processes of their own: this test program itself, which finds its part in the environment.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod elections;
 mod frozen;
 mod partition;
 mod process;
