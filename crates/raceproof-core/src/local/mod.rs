@@ -79,6 +79,7 @@ struct Op {
 pub struct Local {
     hub: Hub,
     session: SessionKey,
+    ttl_ms: u64,
     renew_at: Time,
     flushed: Lsn,
     ops: BTreeMap<OpId, Op>,
@@ -94,11 +95,16 @@ impl Local {
     /// A coordinator where nothing is held. `name` and `secret` are those of its one session.
     #[must_use]
     pub fn new(name: Arc<str>, secret: u128, now: Time) -> Self {
+        Self::with_lease(name, secret, TTL_MS, now)
+    }
+
+    fn with_lease(name: Arc<str>, secret: u128, ttl_ms: u64, now: Time) -> Self {
         let session = SessionKey { id: SessionId::new(1), secret };
         let mut local = Self {
             hub: Hub::new(config(), now),
             session,
-            renew_at: now + Duration::from_millis(TTL_MS / 3),
+            ttl_ms,
+            renew_at: now + Duration::from_millis(ttl_ms / 3),
             flushed: Lsn::new(0),
             ops: BTreeMap::new(),
             claims: BTreeSet::new(),
@@ -108,7 +114,7 @@ impl Local {
             closed: false,
         };
         local.hub.connect(now, HOME, ConnKind::Socket);
-        let open = Open { name, ttl_ms: TTL_MS, on_disconnect: OnDisconnect::Keep };
+        let open = Open { name, ttl_ms, on_disconnect: OnDisconnect::Keep };
         let caller = Caller { conn: HOME, seq: 0, session: None, entropy: secret };
         local.hub.request(now, caller, Request::Open(open));
         local.drain(now);
@@ -308,7 +314,7 @@ impl Local {
     /// Ends the waits and claims that are due. Every call does so first.
     pub fn tick(&mut self, now: Time) {
         if now >= self.renew_at {
-            self.renew_at = now + Duration::from_millis(TTL_MS / 3);
+            self.renew_at = now + Duration::from_millis(self.ttl_ms / 3);
             self.send(now, HOME, Request::Keepalive {});
             self.drain(now);
         }
