@@ -10,18 +10,18 @@ use raceproof_core::wire::Class;
 use super::{Client, duration};
 
 pub(super) const LOCK_HELP: &str = "\
-Waits until it has every lock that is named, runs the command, and gives the locks back once the command and
+Waits until it has every lock that is named, runs the command, and gives the locks back once the command and \
 everything it started is gone. Without --try or --wait it waits for ever.
 
-The command is stopped before the lease can end: when it cannot be renewed, when the lock is taken away, when
-this process is frozen or killed. It gets SIGTERM, then SIGKILL after --grace; SIGTERM comes at most a third of
-the lease before its end, SIGKILL a twentieth. SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed
+The command is stopped before the lease can end: when it cannot be renewed, when the lock is taken away, when \
+this process is frozen or killed. It gets SIGTERM, then SIGKILL after --grace; SIGTERM comes at most a third of \
+the lease before its end, SIGKILL a twentieth. SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed \
 on to it; a second SIGINT or SIGTERM kills it and everything below it.
 
 The command's environment gets
   RACEPROOF_LOCK      the names, separated by commas (a comma in a name is written %2C, a % is %25)
   RACEPROOF_FENCE     the fencing token: a decimal number that grows with every grant
-  RACEPROOF_DEADLINE  when the lease ends unless renewed, in microseconds of CLOCK_BOOTTIME, as of the start";
+  RACEPROOF_DEADLINE  when the lease ends unless renewed, as of the start: µs of CLOCK_BOOTTIME";
 
 const LOCK_EXAMPLES: &str = "\
 Examples:
@@ -32,13 +32,14 @@ Examples:
   raceproof lock report --wait 30s -- sh -c 'psql -v fence=$RACEPROOF_FENCE -f report.sql'";
 
 pub(super) const ELECT_HELP: &str = "\
-Stands for election, waits until it leads, runs the command, and steps down once the command and everything it
+Stands for election, waits until it leads, runs the command, and steps down once the command and everything it \
 started is gone. The command is stopped before the term can end, as under `raceproof lock`.
 
 The command's environment gets
   RACEPROOF_ELECTION  the election
-  RACEPROOF_TERM      the term: a fencing token that grows with every leader, also as RACEPROOF_FENCE
-  RACEPROOF_DEADLINE  when the lease ends unless renewed, in microseconds of CLOCK_BOOTTIME, as of the start";
+  RACEPROOF_TERM      the term: a fencing token that grows with every leader
+  RACEPROOF_FENCE     the same number, for what checks tokens
+  RACEPROOF_DEADLINE  when the lease ends unless renewed, as of the start: µs of CLOCK_BOOTTIME";
 
 const ELECT_EXAMPLES: &str = "\
 Examples:

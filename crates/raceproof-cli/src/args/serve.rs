@@ -3,13 +3,13 @@
 use clap::{Args, ValueEnum};
 
 pub(super) const HELP: &str = "\
-Runs a server until SIGTERM or SIGINT. It prints its address, its data directory and the link of its dashboard.
+Runs a server until SIGTERM or SIGINT. It prints its address, its data directory and the link of its dashboard. \
 A non-loopback address without --auth-token-file is refused unless --insecure is said.";
 
 const EXAMPLES: &str = "\
 Examples:
   raceproof serve
-  raceproof serve --listen 0.0.0.0:7117 --auth-token-file /etc/raceproof/token --data /var/lib/raceproof
+  raceproof serve --listen 0.0.0.0:7117 --auth-token-file /etc/raceproof/token
   raceproof serve --listen 127.0.0.1:0               # a free port, which it prints";
 
 /// Runs a server.
