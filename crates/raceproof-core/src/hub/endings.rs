@@ -114,7 +114,8 @@ impl Hub {
                 self.recall(|told| told == token, &cancelled());
                 self.note_refused(session, request, 0, cancelled());
             }
-            Some(Asked::Past(_) | Asked::Refused(..)) => {}
+            Some(Asked::Past(past)) => self.recall(|told| told == past.token, &cancelled()),
+            Some(Asked::Refused(..)) => {}
             // It may have overtaken what it cancels.
             None => self.note_refused(session, request, 0, cancelled()),
         }

@@ -265,6 +265,18 @@ fn l4_a_waiter_whose_session_ended_is_never_granted() {
 }
 
 #[test]
+fn l4_a_grant_that_was_stolen_and_cancelled_before_it_was_told_is_not_told() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    bench.slow_disk = true;
+    let asked = bench.acquire(a, Acquire { request: Some(RequestId::new("r")), ..lock("x") });
+    bench.send(a.conn, None, Request::Steal { name: "x".into() });
+    bench.send(a.conn, None, Request::Cancel { request: RequestId::new("r") });
+    bench.flush();
+    assert_eq!(bench.refused(asked).code, Code::Cancelled);
+}
+
+#[test]
 fn l4_a_grant_that_waits_for_the_disk_ends_with_its_session() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
