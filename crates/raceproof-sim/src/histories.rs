@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use raceproof_core::id::Token;
 
-use crate::checker::models::{Fenced, FencedAnswer, FencedOp};
-use crate::checker::{Call, History, Verdict, check};
+use crate::checker::models::{Fenced, FencedAnswer, FencedOp, MutexAnswer, MutexOp, OwnerMutex};
+use crate::checker::{Call, History, Model, Verdict, check};
 use crate::invariants::{Claim, Ledger, Taking};
 use crate::world::clock::Instant;
 use crate::world::fact::{Fact, Loss};
@@ -37,6 +37,44 @@ pub(crate) struct Conclusion {
 }
 
 type Calls = Vec<Call<FencedOp, FencedAnswer>>;
+
+/// Has one name's history judged by one model.
+fn judge_part<M: Model>(
+    model: &M,
+    name: &str,
+    calls: impl IntoIterator<Item = Call<M::Op, M::Answer>>,
+    conclusion: &mut Conclusion,
+) {
+    let history: History<_, _> = calls.into_iter().collect();
+    match check(model, &history, CONFIGURATIONS_MAX) {
+        Verdict::Linearizable(_) => {}
+        Verdict::Undecided(_) => conclusion.undecided += 1,
+        Verdict::Violation(violation) => {
+            let stuck = history.calls().get(violation.stuck_at);
+            conclusion.violation = Some(format!(
+                "the history of {name:?} is not linearizable: {stuck:?} fits nowhere; the lock then is {}",
+                violation.state
+            ));
+        }
+    }
+}
+
+/// Whether a call is no other than one on a mutex.
+const fn is_alone(call: &Call<FencedOp, FencedAnswer>) -> bool {
+    !matches!(call.op, FencedOp::Acquire { take, .. } if take != Fenced::ALL)
+}
+
+/// The same call on a mutex that knows owners and no tokens.
+fn without_token(call: &Call<FencedOp, FencedAnswer>) -> Option<Call<MutexOp, MutexAnswer>> {
+    let op = match call.op {
+        FencedOp::Acquire { owner, .. } => MutexOp::Acquire { owner },
+        FencedOp::Release { owner, .. } => MutexOp::Release { owner },
+        FencedOp::Lose { owner, .. } => MutexOp::End { owner },
+        FencedOp::End { .. } | FencedOp::Steal => return None,
+    };
+    let answered = call.answered.as_ref().map(|(at, _)| (*at, MutexAnswer::Done));
+    Some(Call { process: call.process, op, invoked: call.invoked, answered })
+}
 
 /// Collects.
 #[derive(Debug, Default)]
@@ -86,18 +124,10 @@ impl Histories {
                 Claim::Permits { of, .. } => Fenced::semaphore(of),
                 Claim::Exclusive | Claim::Shared => Fenced::shared_exclusive(),
             };
-            let history: History<_, _> = calls.into_iter().collect();
-            match check(&model, &history, CONFIGURATIONS_MAX) {
-                Verdict::Linearizable(_) => {}
-                Verdict::Undecided(_) => conclusion.undecided += 1,
-                Verdict::Violation(violation) => {
-                    let stuck = history.calls().get(violation.stuck_at);
-                    conclusion.violation = Some(format!(
-                        "the history of {name:?} is not linearizable: {stuck:?} fits nowhere; the lock then is {}",
-                        violation.state
-                    ));
-                }
+            if calls.iter().all(is_alone) {
+                judge_part(&OwnerMutex, &name, calls.iter().filter_map(without_token), &mut conclusion);
             }
+            judge_part(&model, &name, calls, &mut conclusion);
         }
         conclusion
     }

@@ -62,9 +62,14 @@ impl Invariant for Elections {
             }
             Fact::Answered { link, seq, result: Ok(response) } => return self.answered(ledger, *link, *seq, response),
             Fact::Answered { link, seq, result: Err(_) } => {
-                let refused = ledger.pending.get(&(*link, *seq)).map(|pending| &*pending.request);
-                if let Some(Request::Resign(resign)) = refused {
-                    self.naming.remove(&resign.term);
+                let Some(refused) = ledger.pending.get(&(*link, *seq)) else { return Ok(()) };
+                match &*refused.request {
+                    Request::Resign(resign) => {
+                        self.naming.remove(&resign.term);
+                    }
+                    // What was named is one request of the successor's, and it may stand with another.
+                    Request::Campaign(_) => self.forget(|named| Some(named) == refused.session),
+                    _ => {}
                 }
             }
             Fact::Pushed { link, event: Event::Leader(election) } => {

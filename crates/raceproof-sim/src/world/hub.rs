@@ -197,7 +197,9 @@ impl World {
             match output {
                 Output::Append { lsn, record } => {
                     self.hub.appends += 1;
-                    self.trace.line(self.now, format_args!("hub: record {lsn} {}", record.describe()));
+                    if self.trace.is_text() {
+                        self.trace.line(self.now, format_args!("hub: record {lsn} {}", record.describe()));
+                    }
                     self.hub.disk.append(lsn, &record);
                     if self.disk_operation(Happening::KilledAtAppend) {
                         return;
