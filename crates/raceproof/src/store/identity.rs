@@ -1,6 +1,8 @@
 //! The file that says which store a directory is: format version, kind, and a random id that every other file
 //! repeats, so that files of two stores cannot be mixed up.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -65,12 +67,31 @@ enum IdentityFault {
     Damaged,
 }
 
+/// Makes the directory of a store if it is not there. While it holds no store, sees to it that its own name is durable:
+/// a store that vanished with its directory would look like one that never was, and tokens would start over (L2).
+pub(crate) fn make_dir(dir: &Path) -> Result<(), LoadError> {
+    std::fs::create_dir_all(dir).map_err(|error| LoadError::io("create", dir, error))?;
+    if dir.join(IDENTITY_FILE).exists() {
+        return Ok(());
+    }
+    let dir = dir.canonicalize().map_err(|error| LoadError::io("find", dir, error))?;
+    for above in dir.ancestors().skip(1) {
+        match File::open(above).and_then(|above| above.sync_all()) {
+            Ok(()) => {}
+            // What we may not read we have not made, and not every file system has something to sync.
+            Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) => {}
+            Err(error) => return Err(LoadError::io("sync", above, error)),
+        }
+    }
+    Ok(())
+}
+
 /// Reads the identity; `None` if the file is not there.
 pub(crate) fn read(disk: &dyn Disk) -> Result<Option<Identity>, LoadError> {
     let path = disk.path(IDENTITY_FILE);
     let text = match disk.read(IDENTITY_FILE) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LoadError::io("read", &path, error)),
     };
     Identity::from_text(&text).map(Some).map_err(|fault| match fault {

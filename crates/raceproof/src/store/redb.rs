@@ -42,7 +42,7 @@ impl RedbStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|error| LoadError::io("create", dir, error))?;
+        identity::make_dir(dir)?;
         let lock = DirLock::exclusive(dir)?;
         let disk = OsDisk::new(dir);
         let path = dir.join(REDB_FILE);

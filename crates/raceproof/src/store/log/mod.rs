@@ -80,7 +80,7 @@ impl LogStore {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(dir: &Path, options: LogOptions) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|error| LoadError::io("create", dir, error))?;
+        identity::make_dir(dir)?;
         let lock = DirLock::exclusive(dir)?;
         let mut store = Self::open_on(Arc::new(OsDisk::new(dir)), options)?;
         store._lock = Some(lock);
