@@ -190,6 +190,20 @@ fn everything_that_is_wrong_is_found_and_nothing_is_changed() {
 }
 
 #[test]
+fn of_a_damaged_log_the_records_that_are_good_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&fixture("store-log-1"), dir.path());
+    let path = dir.path().join("log-0000000000000002");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4500] ^= 0xff;
+    std::fs::write(&path, bytes).unwrap();
+    let report = check(dir.path()).unwrap();
+    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+    assert_eq!((report.snapshot, report.records, report.last_lsn), (Some((lsn(50), 13)), 69, lsn(120)));
+    assert_eq!(report.record_bytes, 3_673);
+}
+
+#[test]
 fn a_damaged_database_is_found() {
     let dir = tempfile::tempdir().unwrap();
     copy(&fixture("store-redb-1"), dir.path());

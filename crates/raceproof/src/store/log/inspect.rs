@@ -13,7 +13,8 @@ use crate::store::identity::StoreId;
 /// Adds what is wrong to `report`, and counts the records that are good.
 pub(crate) fn inspect(disk: &dyn Disk, store: StoreId, report: &mut Report) -> Result<(), LoadError> {
     let mut names = disk.list().map_err(|error| LoadError::io("list", &disk.path(""), error))?;
-    names.sort_unstable();
+    // Snapshots first: records below one are not counted.
+    names.sort_unstable_by_key(|name| (!matches!(FileName::parse(name), FileName::Snapshot(_)), name.clone()));
     report.records = 0;
     report.record_bytes = 0;
     for name in names {
