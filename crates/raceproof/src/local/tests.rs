@@ -18,6 +18,9 @@ use super::Local;
 use crate::coordinator::Coordinator;
 use crate::{AcquireError, Guard, Lock, Raceproof, ReleaseError};
 
+/// Longer than anything here takes on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
 pub(super) fn inner(rp: &Raceproof) -> Arc<Local> {
     match &rp.coordinator {
         Coordinator::Local(local) => Arc::clone(local),
@@ -35,7 +38,10 @@ pub(super) fn assert_empty(rp: &Raceproof) {
 pub(super) async fn waiting(lock: Lock) -> JoinHandle<Result<Guard, AcquireError>> {
     let before = waits(&lock.handle()).await;
     let rp = lock.handle();
-    let task = tokio::spawn(async move { lock.acquire().await });
+    let task = tokio::spawn(async move {
+        let acquired = tokio::time::timeout(PATIENCE, lock.acquire()).await;
+        acquired.expect("it waits for ever")
+    });
     while waits(&rp).await == before {
         tokio::task::yield_now().await;
     }

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
-use super::assert_empty;
+use super::{PATIENCE, assert_empty};
 use crate::{Lock, Raceproof};
 
 const TASKS: u64 = 16;
@@ -106,7 +105,7 @@ async fn l1_l4_l6_nothing_overlaps_and_nobody_is_forgotten() {
         }
         held
     };
-    let held = tokio::time::timeout(Duration::from_secs(60), all).await.expect("somebody waits for ever");
+    let held = tokio::time::timeout(3 * PATIENCE, all).await.expect("somebody waits for ever");
     assert!(held > TASKS * ROUNDS / 4, "hardly anything was held: {held}");
     assert_empty(&rp);
 }
@@ -140,10 +139,14 @@ fn block_on<F: Future>(future: F) -> F::Output {
     }
     let waker = Arc::new(Unpark(std::thread::current())).into();
     let mut future = std::pin::pin!(future);
+    let began = std::time::Instant::now();
     loop {
         match future.as_mut().poll(&mut std::task::Context::from_waker(&waker)) {
             std::task::Poll::Ready(result) => return result,
-            std::task::Poll::Pending => std::thread::park(),
+            std::task::Poll::Pending => {
+                std::thread::park_timeout(PATIENCE);
+                assert!(began.elapsed() < PATIENCE, "it waits for ever");
+            }
         }
     }
 }
