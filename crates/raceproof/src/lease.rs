@@ -1,5 +1,7 @@
 //! A session's lease, as its handle shows it.
 
+use std::panic::AssertUnwindSafe;
+
 use raceproof_core::id::SessionId;
 use raceproof_core::time::Time;
 use raceproof_core::wire::LostReason;
@@ -7,6 +9,13 @@ use tokio::sync::watch;
 
 /// Run once when a leadership is lost.
 pub(crate) type LossHook = Box<dyn FnOnce(LostReason) + Send>;
+
+/// Runs a hook. Whoever finds a loss out has more to tell than this one, so a panic ends here.
+pub(crate) fn run_hook(hook: LossHook, reason: LostReason) {
+    if std::panic::catch_unwind(AssertUnwindSafe(|| hook(reason))).is_err() {
+        tracing::error!(reason = reason.as_str(), "a hook of `Leadership::on_loss` panicked");
+    }
+}
 
 /// A session's lease at some moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -39,6 +39,11 @@ impl Hub {
         self.tokens.skip_to(last);
     }
 
+    /// The last token that was given.
+    pub(crate) const fn token_last(&self) -> Token {
+        self.tokens.last()
+    }
+
     /// Whether anyone holds a lock of this name or waits for it.
     pub(crate) fn uses(&self, name: &Arc<str>) -> bool {
         let key = Key::lock(Arc::clone(name));

@@ -143,6 +143,12 @@ impl Local {
         self.hub.skip_tokens(last);
     }
 
+    /// The last token that was given away here, or left out.
+    #[must_use]
+    pub const fn token_last(&self) -> Token {
+        self.hub.token_last()
+    }
+
     /// Whether anyone holds this lock or waits for it here. While nobody does, the shell may grant it by itself.
     #[must_use]
     pub fn uses(&self, name: &Arc<str>) -> bool {

@@ -8,7 +8,7 @@ use raceproof_core::wire::LostReason;
 use super::Owner;
 use super::lease::GrantCell;
 use crate::error::ReleaseError;
-use crate::lease::LossHook;
+use crate::lease::{LossHook, run_hook};
 
 #[derive(Debug)]
 pub(crate) struct ServerHeld {
@@ -36,7 +36,7 @@ impl ServerHeld {
     pub(crate) fn on_loss(&self, hook: LossHook) {
         let late = self.owner.0.with(|state, _| state.on_loss(self.token, hook));
         if let Err(hook) = late {
-            hook(self.cell.reason().unwrap_or(LostReason::Expired));
+            run_hook(hook, self.cell.reason().unwrap_or(LostReason::Expired));
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 pub(crate) use self::lease::GrantCell;
 pub(crate) use self::op::{Claimed, OpFuture};
 pub(crate) use self::state::{State, Work};
-use crate::lease::Lease;
+use crate::lease::{Lease, run_hook};
 
 /// What the handles and the driver share.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Shared {
         let hooks = self.with(|state, _| state.take_hooks(token));
         if !hooks.is_empty() && cell.lose(LostReason::Released) {
             for hook in hooks {
-                hook(LostReason::Released);
+                run_hook(hook, LostReason::Released);
             }
         }
         let op = self.with(|state, now| state.release(now, cell, token, to))?;

@@ -12,7 +12,7 @@ use raceproof_core::wire::{ClientFrame, LostReason};
 use super::Shared;
 use super::lease::{GrantCell, LeaseCell};
 use super::op::Claimed;
-use crate::lease::{Lease, LossHook};
+use crate::lease::{Lease, LossHook, run_hook};
 
 /// What the driver has to do.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ pub(crate) struct State {
     work: Work,
     ops: BTreeMap<OpId, Waker>,
     observers: BTreeMap<ObserverId, Waker>,
+    /// Wakers that are not needed any more. They may own what takes this lock when it is dropped.
+    spent: Vec<Waker>,
     held: BTreeMap<Token, Held>,
     lease: Option<Arc<LeaseCell>>,
 }
@@ -51,17 +53,20 @@ impl std::fmt::Debug for State {
 pub(crate) struct Fired {
     wakers: Vec<Waker>,
     hooks: Vec<(LossHook, LostReason)>,
+    /// Only to be dropped.
+    spent: Vec<Waker>,
     pub(super) work: bool,
 }
 
 impl Fired {
     pub(super) fn fire(self) {
         for (hook, reason) in self.hooks {
-            hook(reason);
+            run_hook(hook, reason);
         }
         for waker in self.wakers {
             waker.wake();
         }
+        drop(self.spent);
     }
 }
 
@@ -72,13 +77,14 @@ impl State {
             work: Work::default(),
             ops: BTreeMap::new(),
             observers: BTreeMap::new(),
+            spent: Vec::new(),
             held: BTreeMap::new(),
             lease: None,
         }
     }
 
     pub(super) fn drain(&mut self, now: Time, shared: &Shared) -> Fired {
-        let mut fired = Fired::default();
+        let mut fired = Fired { spent: std::mem::take(&mut self.spent), ..Fired::default() };
         while let Some(output) = self.client.poll_output() {
             self.handle(now, output, shared, &mut fired);
         }
@@ -160,11 +166,11 @@ impl State {
     pub(super) fn claim(&mut self, now: Time, op: OpId, waker: &Waker) -> Option<Result<Claimed, OpError>> {
         match self.client.claim(now, op) {
             None => {
-                self.ops.insert(op, waker.clone());
+                self.spent.extend(self.ops.insert(op, waker.clone()));
                 None
             }
             Some(result) => {
-                self.ops.remove(&op);
+                self.spent.extend(self.ops.remove(&op));
                 Some(result.map(|outcome| self.claimed(outcome)))
             }
         }
@@ -196,7 +202,7 @@ impl State {
     }
 
     pub(super) fn forget(&mut self, now: Time, op: OpId) {
-        self.ops.remove(&op);
+        self.spent.extend(self.ops.remove(&op));
         self.client.cancel(now, op);
     }
 
@@ -229,11 +235,11 @@ impl State {
     }
 
     pub(crate) fn wait_observed(&mut self, observer: ObserverId, waker: &Waker) {
-        self.observers.insert(observer, waker.clone());
+        self.spent.extend(self.observers.insert(observer, waker.clone()));
     }
 
     pub(crate) fn unobserve(&mut self, now: Time, observer: ObserverId) {
-        self.observers.remove(&observer);
+        self.spent.extend(self.observers.remove(&observer));
         self.client.unobserve(now, observer);
     }
 }

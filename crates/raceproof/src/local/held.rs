@@ -9,7 +9,7 @@ use tokio::sync::SetOnce;
 
 use super::Local;
 use crate::error::ReleaseError;
-use crate::lease::LossHook;
+use crate::lease::{LossHook, run_hook};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum What {
@@ -96,7 +96,7 @@ impl LocalHeld {
             None => slow.hooks.entry(self.token).or_default().push(hook),
             Some(reason) => {
                 drop(slow);
-                hook(reason);
+                run_hook(hook, reason);
             }
         }
     }
@@ -133,7 +133,7 @@ impl LocalHeld {
             // Before anyone hears of it (E7).
             let hooks = local.lock().hooks.remove(&self.token).unwrap_or_default();
             for hook in hooks {
-                hook(LostReason::Released);
+                run_hook(hook, LostReason::Released);
             }
         }
         local.with(|slow, now| {

@@ -31,7 +31,7 @@ pub(crate) use self::held::LocalHeld;
 pub(crate) use self::observer::LocalObserver;
 use self::op::Asked;
 use self::shards::{Shards, Tried};
-use crate::lease::{Lease, LossHook};
+use crate::lease::{Lease, LossHook, run_hook};
 use crate::names::Names;
 use crate::owner::Owner;
 
@@ -60,6 +60,8 @@ struct Slow {
     machine: Machine,
     ops: BTreeMap<OpId, Waker>,
     observers: BTreeMap<ObserverId, Waker>,
+    /// Wakers that are not needed any more. They may own what takes this lock when it is dropped.
+    spent: Vec<Waker>,
     /// Who wants to be told of the end of a grant.
     fates: BTreeMap<Token, Arc<SetOnce<LostReason>>>,
     hooks: BTreeMap<Token, Vec<LossHook>>,
@@ -77,6 +79,8 @@ struct Loss {
 struct Fired {
     wakers: Vec<Waker>,
     hooks: Vec<(LossHook, LostReason)>,
+    /// Only to be dropped.
+    spent: Vec<Waker>,
 }
 
 impl Local {
@@ -90,6 +94,7 @@ impl Local {
                 machine,
                 ops: BTreeMap::new(),
                 observers: BTreeMap::new(),
+                spent: Vec::new(),
                 fates: BTreeMap::new(),
                 hooks: BTreeMap::new(),
                 lost: BTreeMap::new(),
@@ -117,8 +122,12 @@ impl Local {
         let mut slow = self.lock();
         let now = self.now();
         let wanted = slow.machine.tokens_wanted();
-        slow.machine.tokens_after(Token::new(self.tokens.fetch_add(wanted, Ordering::Relaxed)));
+        let before = self.tokens.fetch_add(wanted, Ordering::Relaxed);
+        slow.machine.tokens_after(Token::new(before));
         let result = input(&mut slow, now);
+        // What was not used goes back, unless others have gone on from there.
+        let last = slow.machine.token_last().as_u64();
+        let _ = self.tokens.compare_exchange(before + wanted, last, Ordering::Relaxed, Ordering::Relaxed);
         let fired = slow.drain();
         drop(slow);
         fired.fire();
@@ -242,13 +251,21 @@ impl Local {
 }
 
 impl Slow {
+    fn wake_op(&mut self, op: OpId, waker: &Waker) {
+        self.spent.extend(self.ops.insert(op, waker.clone()));
+    }
+
+    fn forget_op(&mut self, op: OpId) {
+        self.spent.extend(self.ops.remove(&op));
+    }
+
     /// What a guard's grant is of.
     fn names(&self, token: Token) -> Vec<Arc<str>> {
         self.lost.get(&token).map_or_else(|| self.machine.names_of(token), |loss| loss.names.clone())
     }
 
     fn drain(&mut self) -> Fired {
-        let mut fired = Fired::default();
+        let mut fired = Fired { spent: std::mem::take(&mut self.spent), ..Fired::default() };
         while let Some(output) = self.machine.poll_output() {
             match output {
                 Output::Complete { op } => fired.wakers.extend(self.ops.remove(&op)),
@@ -271,11 +288,12 @@ impl Slow {
 impl Fired {
     fn fire(self) {
         for (hook, reason) in self.hooks {
-            hook(reason);
+            run_hook(hook, reason);
         }
         for waker in self.wakers {
             waker.wake();
         }
+        drop(self.spent);
     }
 }
 

@@ -27,7 +27,8 @@ impl LocalObserver {
             self.local.with(|slow, _| match slow.machine.observed(self.id) {
                 Some(news) => Poll::Ready(news),
                 None => {
-                    slow.observers.insert(self.id, cx.waker().clone());
+                    let before = slow.observers.insert(self.id, cx.waker().clone());
+                    slow.spent.extend(before);
                     Poll::Pending
                 }
             })
@@ -39,7 +40,8 @@ impl LocalObserver {
 impl Drop for LocalObserver {
     fn drop(&mut self) {
         self.local.with(|slow, now| {
-            slow.observers.remove(&self.id);
+            let waker = slow.observers.remove(&self.id);
+            slow.spent.extend(waker);
             slow.machine.unobserve(now, self.id);
         });
     }

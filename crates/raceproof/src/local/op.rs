@@ -87,11 +87,11 @@ impl LocalOp {
     ) -> Option<Result<Outcome, OpError>> {
         match slow.machine.claim(now, op) {
             Some(result) => {
-                slow.ops.remove(&op);
+                slow.forget_op(op);
                 self.settled(slow, result)
             }
             None => {
-                slow.ops.insert(op, cx.waker().clone());
+                slow.wake_op(op, cx.waker());
                 None
             }
         }
@@ -164,7 +164,7 @@ impl Drop for LocalOp {
     fn drop(&mut self) {
         if let Phase::Waiting(op) = self.phase {
             self.local.with(|slow, now| {
-                slow.ops.remove(&op);
+                slow.forget_op(op);
                 slow.machine.cancel(now, op);
                 if let Some(names) = &self.names {
                     self.local.retire_all(slow, names.as_slice());

@@ -1,11 +1,12 @@
 //! Futures that are dropped, forgotten or polled late (L4).
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use super::{assert_empty, inner, poll_once, waiting};
-use crate::{AcquireError, Raceproof};
+use crate::{AcquireError, Guard, Raceproof};
 
 #[tokio::test]
 async fn l4_a_cancelled_waiter_is_passed_over() {
@@ -114,8 +115,43 @@ async fn a_hook_that_panics_leaves_the_coordinator_whole() {
     let leadership = rp.election("e").campaign("x").await.unwrap();
     leadership.on_loss(|_| panic!("in a hook"));
     let local = inner(&rp);
-    let caught = std::panic::catch_unwind(AssertUnwindSafe(|| local.close()));
-    assert!(caught.is_err());
-    assert!(!leadership.is_valid());
-    drop(Arc::clone(&local));
+    let other = rp.election("other").campaign("y").await.unwrap();
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    other.on_loss(move |_| tell.store(true, Ordering::SeqCst));
+    local.close();
+    assert!(!leadership.is_valid() && told.load(Ordering::SeqCst), "the panic kept others from being told");
+}
+
+/// A waker that owns a guard, as an executor's task may.
+struct Owning(#[expect(dead_code, reason = "it is dropped with the waker")] Option<Guard>);
+
+impl Wake for Owning {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test]
+async fn l4_a_waker_that_owns_a_guard_may_go_at_any_point() {
+    let rp = Raceproof::local();
+    let guard = rp.lock("a").acquire().await.unwrap();
+    let lock = rp.lock("a").owner("waits");
+    let mut wait = Box::pin(lock.acquire());
+    for polls in 0..3 {
+        // The machine's own lock is needed to give this one back.
+        let owned = rp.lock("b").shared().acquire().await.unwrap();
+        let waker = Arc::new(Owning(Some(owned))).into();
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "poll {polls}");
+    }
+    drop(wait);
+    drop(guard);
+    assert_empty(&rp);
+}
+
+#[tokio::test]
+async fn l2_tokens_that_were_set_aside_and_not_used_are_given_later() {
+    let rp = Raceproof::local();
+    for expected in 1..50 {
+        drop(rp.lock("a").shared().try_acquire().await.unwrap());
+        assert_eq!(rp.lock("a").try_acquire().await.unwrap().token().as_u64(), 2 * expected);
+    }
 }
