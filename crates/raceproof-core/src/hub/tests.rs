@@ -1,6 +1,7 @@
 //! Hand-driven: a fake clock, a fake disk, and every output looked at.
 
 mod crash;
+mod deadlock;
 mod election;
 mod leases;
 mod locks;
