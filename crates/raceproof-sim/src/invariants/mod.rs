@@ -14,10 +14,12 @@ mod l6_multi;
 mod l7_memory;
 mod l8_holder;
 mod ledger;
+mod taking;
 
 use std::fmt::Debug;
 
-pub use ledger::{Asked, Claim, Grant, Ledger, Link, Pending, Session, Taking};
+pub use ledger::{Asked, Grant, Ledger, Link, Pending, Session};
+pub use taking::{Claim, Taking};
 
 use crate::world::fact::Fact;
 
