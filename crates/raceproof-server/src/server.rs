@@ -159,7 +159,7 @@ impl Server {
         let (phase, phases) = watch::channel(Phase::Ready);
         let origins = Origins::new(&config.allowed_origins, &config.allowed_hosts, local_addr.ip());
         let app = App {
-            link: Link::new(sender),
+            link: Link::new(sender, clock),
             limits: Arc::new(config.limits),
             metrics: Arc::clone(&metrics),
             phase: phases,

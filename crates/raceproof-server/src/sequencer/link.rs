@@ -9,6 +9,7 @@ use raceproof_core::id::{ConnId, SessionKey};
 use raceproof_core::wire::{Code, Problem, Release, Request, Resign, Response};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock::Clock;
 use crate::outbox::Outbox;
 
 /// What a request comes to.
@@ -42,11 +43,16 @@ pub(crate) struct Figures {
 pub(crate) struct Link {
     inputs: mpsc::UnboundedSender<Input>,
     conns: Arc<AtomicU64>,
+    clock: Clock,
 }
 
 impl Link {
-    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>) -> Self {
-        Self { inputs, conns: Arc::new(AtomicU64::new(1)) }
+    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>, clock: Clock) -> Self {
+        Self { inputs, conns: Arc::new(AtomicU64::new(1)), clock }
+    }
+
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
     }
 
     pub(crate) fn conn(&self) -> ConnId {
@@ -165,7 +171,7 @@ mod tests {
     /// Starts a call, does something with its end at the sequencer, drops it unlooked at, and gives what follows.
     fn abandon(id: &str, then: impl FnOnce(oneshot::Sender<Answer>)) -> Option<Input> {
         let (sender, mut inputs) = mpsc::unbounded_channel();
-        let link = Link::new(sender);
+        let link = Link::new(sender, Clock::start());
         let key = SessionKey { id: SessionId::new(1), secret: 2 };
         {
             let mut call = Box::pin(link.call(Some(key), acquire(id)));

@@ -28,6 +28,8 @@ use crate::outbox::Ending;
 
 /// The machine takes a longer silence for a stall of the server, and leases must end within this of their time.
 const TICK: Duration = Duration::from_millis(10);
+/// Deadlines that come closer together than this share one wake-up: with many sessions there are thousands a second.
+const GATHER: Duration = Duration::from_millis(4);
 /// With no session there is nothing to expire; the machine's own deadlines still count.
 const IDLE: Duration = Duration::from_secs(5);
 /// Inputs taken in one turn.
@@ -102,7 +104,7 @@ impl Sequencer {
             if let Progress::Failed(detail) = self.journal.progress() {
                 return self.fail(detail).await;
             }
-            if self.hub.next_deadline().is_some_and(|due| due <= self.clock.now()) && !stop.is_cancelled() {
+            if self.hub.next_deadline().is_some_and(|due| due <= self.ticked) && !stop.is_cancelled() {
                 // More is due than one tick ends. An elapsed timer would keep this task running, and sockets unread.
                 tokio::task::yield_now().await;
                 continue;
@@ -173,7 +175,7 @@ impl Sequencer {
     fn due(&self) -> Instant {
         let pause = if self.hub.sessions_count() > 0 { TICK } else { IDLE };
         let regular = self.ticked + pause;
-        let due = self.hub.next_deadline().map_or(regular, |due| due.min(regular));
+        let due = self.hub.next_deadline().map_or(regular, |due| due.max(self.ticked + GATHER).min(regular));
         self.clock.instant(due)
     }
 

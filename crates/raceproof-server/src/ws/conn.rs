@@ -24,6 +24,9 @@ use crate::sequencer::{Input, Link};
 /// How long the other side may take to answer a close.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// Looks for signs of life fall on multiples of this.
+const WAKE_TOGETHER: Duration = Duration::from_millis(100);
+
 /// Serves a connection until either side ends it.
 pub(super) async fn run(socket: WebSocketStream<TcpStream>, link: Link, limits: Arc<Limits>) {
     let conn = link.conn();
@@ -86,7 +89,7 @@ enum Step {
 
 impl Connection {
     async fn serve(&mut self) -> Result<(), Stopped> {
-        let timer = sleep_until(Instant::now() + self.pause);
+        let timer = sleep_until(self.next_look());
         tokio::pin!(timer);
         let mut batch = VecDeque::new();
         loop {
@@ -103,7 +106,7 @@ impl Connection {
                 }
                 Step::Quiet => {
                     self.look_for_life().await?;
-                    timer.as_mut().reset(Instant::now() + self.pause);
+                    timer.as_mut().reset(self.next_look());
                 }
             }
         }
@@ -176,6 +179,11 @@ impl Connection {
             // Nobody reads; a close would not be read either.
             Err(_) => Err(None),
         }
+    }
+
+    /// Many connections share one wake-up: there may be tens of thousands.
+    fn next_look(&self) -> Instant {
+        self.link.clock().after(self.pause, WAKE_TOGETHER.min(self.pause / 10))
     }
 
     async fn look_for_life(&mut self) -> Result<(), Stopped> {
