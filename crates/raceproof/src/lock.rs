@@ -129,6 +129,9 @@ impl Lock {
     /// back. A future that is kept but not polled for the claim timeout after its grant came gives it back, too, and
     /// then resolves to [`AcquireError::Unclaimed`] (L4).
     pub async fn acquire(&self) -> Result<Guard, AcquireError> {
+        if self.has_run_long() {
+            tokio::task::yield_now().await;
+        }
         match self.at_once() {
             Some(held) => held,
             None => self.take(self.wait_ms).await,
@@ -146,6 +149,17 @@ impl Lock {
         match self.at_once() {
             Some(held) => held,
             None => self.take(0).await,
+        }
+    }
+
+    /// Whether it is time to let other tasks run. What is granted at once never waits, so a task in a loop would keep
+    /// its thread; Tokio's own budget costs more than the grant.
+    #[inline]
+    fn has_run_long(&self) -> bool {
+        match &self.rp.coordinator {
+            Coordinator::Local(local) => local.has_run_long(),
+            #[cfg(feature = "client")]
+            Coordinator::Server(_) => false,
         }
     }
 

@@ -297,3 +297,14 @@ async fn close_ends_what_is_held_and_what_waits() {
     assert_eq!(rp.connection_state(), crate::ConnectionState::Closed);
     assert!(matches!(guard.release().await, Err(ReleaseError::Lost(LostReason::Ended))));
 }
+
+#[tokio::test]
+async fn a_loop_of_acquisitions_lets_other_tasks_run() {
+    let rp = Raceproof::local();
+    let other = tokio::spawn(async {});
+    let lock = rp.lock("a");
+    for _ in 0..2_048 {
+        drop(lock.acquire().await.unwrap());
+    }
+    assert!(other.is_finished(), "the loop kept its thread");
+}
