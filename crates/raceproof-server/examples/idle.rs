@@ -119,7 +119,7 @@ async fn stay_idle(plan: &Plan, addr: Arc<str>, pid: u32) -> Result<(), Failure>
         clients.spawn(async move { socket(&addr, index, ttl_ms, &counts, &opening).await });
     }
     let shared: Vec<usize> = (sockets..plan.sessions).collect();
-    for part in shared.chunks(50) {
+    for part in shared.chunks(10) {
         let (addr, counts, part, ttl_ms) = (addr.clone(), counts.clone(), part.to_vec(), plan.ttl_ms);
         clients.spawn(async move { requests(&addr, &part, ttl_ms, &counts).await });
     }

@@ -13,10 +13,15 @@ use crate::harness::{Running, Socket, config, receive, run, send, start, start_w
 /// Opens a socket and a session for each.
 async fn clients(server: &Running, count: usize) -> Vec<Socket> {
     let mut clients = Vec::with_capacity(count);
-    for i in 0..count {
-        let mut socket = server.socket().await;
-        socket.session(&format!("client-{i}")).await;
-        clients.push(socket);
+    while clients.len() < count {
+        clients.extend(
+            join_all((0..50).map(|_| async {
+                let mut socket = server.socket().await;
+                socket.session("client").await;
+                socket
+            }))
+            .await,
+        );
     }
     clients
 }
