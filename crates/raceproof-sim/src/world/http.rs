@@ -262,6 +262,19 @@ impl World {
             What::Ask(Purpose::Flow(flow)) => {
                 let Some(call) = self.http(client).and_then(|http| http.calls.get_mut(&id)) else { return };
                 let links = std::mem::take(&mut call.links);
+                // Another copy may reach a hub that has forgotten the refusal, and be granted.
+                let cancel = match (&*call.request, &got) {
+                    (Request::Acquire(acquire), Got::Refused(_)) => acquire.request.clone(),
+                    (Request::Campaign(campaign), Got::Refused(_)) => campaign.request.clone(),
+                    _ => None,
+                };
+                if let Some(request) = cancel.filter(|_| links.len() > 1 || call.tries > 1)
+                    && let Some(http) = self.http(client)
+                {
+                    let cancel = http.call(What::Cancel, Request::Cancel { request });
+                    self.http_try_in(client, cancel, 0);
+                }
+                let Some(call) = self.http(client).and_then(|http| http.calls.get_mut(&id)) else { return };
                 if call.result.is_none() {
                     call.result = Some(got);
                     self.result_is_ready(client, flow);
