@@ -206,7 +206,8 @@ async fn l4_a_wait_that_times_out_leaves_the_queue() {
     let rp = Raceproof::local();
     let guard = rp.lock("a").acquire().await.unwrap();
     let began = tokio::time::Instant::now();
-    let waited = rp.lock("a").detached().wait(Duration::from_millis(250)).acquire().await;
+    let lock = rp.lock("a").detached().wait(Duration::from_millis(250));
+    let waited = tokio::time::timeout(PATIENCE, lock.acquire()).await.expect("it waits for ever");
     let Err(AcquireError::TimedOut(problem)) = waited else { panic!("{waited:?}") };
     assert_eq!(problem.holders[0].token, guard.token());
     let took = began.elapsed();
