@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use super::{assert_empty, inner, poll_once, waiting};
+use super::{PATIENCE, assert_empty, inner, poll_once, waiting};
 use crate::{AcquireError, Guard, Raceproof};
 
 #[tokio::test]
@@ -130,21 +130,34 @@ impl Wake for Owning {
     fn wake(self: Arc<Self>) {}
 }
 
-#[tokio::test]
-async fn l4_a_waker_that_owns_a_guard_may_go_at_any_point() {
-    let rp = Raceproof::local();
-    let guard = rp.lock("a").acquire().await.unwrap();
-    let lock = rp.lock("a").owner("waits");
-    let mut wait = Box::pin(lock.acquire());
-    for polls in 0..3 {
-        // The machine's own lock is needed to give this one back.
-        let owned = rp.lock("b").shared().acquire().await.unwrap();
-        let waker = Arc::new(Owning(Some(owned))).into();
-        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "poll {polls}");
+/// Outside a runtime, where no timer keeps a second copy of the waker.
+#[test]
+fn l4_a_waker_that_owns_a_guard_may_go_at_any_point() {
+    let (done, finished) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let rp = Raceproof::local();
+        let guard = at_once(rp.lock("a").acquire());
+        let lock = rp.lock("a").owner("waits");
+        let mut wait = Box::pin(lock.acquire());
+        for polls in 0..3 {
+            // The machine's own lock is needed to give this one back.
+            let owned = at_once(rp.lock("b").shared().acquire());
+            let waker = Arc::new(Owning(Some(owned))).into();
+            assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "poll {polls}");
+        }
+        drop(wait);
+        drop(guard);
+        assert_empty(&rp);
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(PATIENCE).expect("it locked itself out");
+}
+
+fn at_once(acquire: impl Future<Output = Result<Guard, AcquireError>>) -> Guard {
+    match poll_once(&mut Box::pin(acquire)) {
+        Poll::Ready(guard) => guard.unwrap(),
+        Poll::Pending => panic!("it waits"),
     }
-    drop(wait);
-    drop(guard);
-    assert_empty(&rp);
 }
 
 #[tokio::test]
