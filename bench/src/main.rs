@@ -171,7 +171,10 @@ async fn measure(place: &Place, ours: bool, body: impl AsyncFnOnce(Site, &mut Bo
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(dir.path(), mode)?;
     let raceproof = match &place.raceproof {
-        Some(program) => program.clone(),
+        // Servers are started in directories of their own.
+        Some(program) => {
+            program.canonicalize().with_context(|| format!("the program to measure: {}", program.display()))?
+        }
         None if ours => own::build()?,
         None => PathBuf::new(),
     };
