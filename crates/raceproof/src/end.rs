@@ -14,6 +14,8 @@ use crate::error::ConnectError;
 
 /// How long it may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Later than every connection of the session's owner.
+const LAST: u64 = (1 << 53) - 1;
 
 /// Ends a session by its key, from any process: for a watchdog whose client is frozen or dead. Everything that the
 /// session held is free when this returns; it may have been already.
@@ -29,7 +31,7 @@ pub async fn end_session(url: &str, auth_token: Option<&str>, session: SessionKe
     let end = async {
         let mut socket = Socket::connect(address, token).await?;
         // A resumption with nothing held, then the end, without waiting for the answer between.
-        let resume = Request::Resume(Resume { session, held: Vec::new(), pending: Vec::new() });
+        let resume = Request::Resume(Resume { session, attempt: LAST, held: Vec::new(), pending: Vec::new() });
         socket.send(ClientFrame { seq: 1, request: resume }.to_json());
         socket.send(ClientFrame { seq: 2, request: Request::End {} }.to_json());
         let ended = answered(&mut socket).await;

@@ -32,7 +32,7 @@ impl Client {
             let key = session.key;
             let reports = !self.config.has(Mutation::HeldUnreported);
             let held = self.beliefs.values().filter(|_| reports).filter_map(held).collect();
-            let resume = Resume { session: key, held, pending: self.take_pending() };
+            let resume = Resume { session: key, attempt: self.generation.0, held, pending: self.take_pending() };
             self.send(Request::Resume(resume), InFlight::Resume { sent: now });
         } else {
             let open = Open {

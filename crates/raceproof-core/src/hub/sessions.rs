@@ -82,6 +82,13 @@ impl Hub {
             }
             _ => {}
         }
+        if let Some(session) = self.sessions.get_mut(&id) {
+            // What a connection says that its client has given up would undo what was granted since (L1).
+            if resume.attempt < session.attempt {
+                return Err(Problem::new(Code::BadRequest, "a later connection has resumed this session"));
+            }
+            session.attempt = resume.attempt;
+        }
         self.bind(id, caller.conn);
         let Some(session) = self.sessions.get_mut(&id) else { return Err(session_unknown(id)) };
         session.renew(now);

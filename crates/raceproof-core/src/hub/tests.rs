@@ -211,7 +211,7 @@ impl Bench {
     pub(super) fn resume(&mut self, client: Client, held: Vec<Held>, pending: &[&str]) -> (Client, Response) {
         let conn = self.connect(ConnKind::Socket);
         let pending = pending.iter().map(|id| RequestId::new(*id)).collect();
-        let resume = Resume { session: client.key, held, pending };
+        let resume = Resume { session: client.key, attempt: 0, held, pending };
         let response = self.ask(conn, Request::Resume(resume)).expect("a session that is known");
         (Client { conn, key: client.key }, response)
     }

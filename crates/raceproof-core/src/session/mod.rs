@@ -41,6 +41,8 @@ pub struct Session {
     pub socket: bool,
     /// The connection it is bound to.
     pub conn: Option<ConnId>,
+    /// The number that its client gave the connection that resumed it last.
+    pub attempt: u64,
     /// When its lease ends.
     pub expires: Time,
     /// Whether it was given a lease for a stall of the hub, and has not been heard of since.
@@ -70,6 +72,7 @@ impl Session {
             on_disconnect,
             socket: false,
             conn: None,
+            attempt: 0,
             expires: now + ttl,
             graced: false,
             lease_timer: now + ttl,

@@ -111,6 +111,10 @@ pub enum OnDisconnect {
 pub struct Resume {
     /// The session.
     pub session: SessionKey,
+    /// Counts the client's connections. A connection that the client has given up may still deliver its `resume` after
+    /// a later one's; what it says is out of date, and the hub refuses it because this is less.
+    #[serde(default)]
+    pub attempt: u64,
     /// Every grant the client believes in. What the hub holds for the session beyond these is released; what the hub
     /// lost of the class `reclaim` is installed again where that is safe (L13).
     #[serde(default)]

@@ -72,6 +72,24 @@ fn l5_after_a_stall_every_session_gets_a_full_lease() {
 }
 
 #[test]
+fn l1_what_an_abandoned_connection_says_late_is_refused() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let old = bench.take(a, "x");
+    let resume = |attempt, held| Request::Resume(Resume { session: a.key, attempt, held, pending: vec![] });
+    let late = bench.connect(ConnKind::Socket);
+    let conn = bench.connect(ConnKind::Socket);
+    bench.ask(conn, resume(3, vec![])).expect("a session that is known");
+    let a = Client { conn, key: a.key };
+    let token = bench.take(a, "x");
+    assert!(token > old);
+    let refused = bench.ask(late, resume(2, vec![])).expect_err("the connection before says that nothing is held");
+    assert_eq!(refused.code, Code::BadRequest);
+    assert_eq!(bench.look("x").0, [token]);
+    bench.release(a, "x", token).expect("the later connection still speaks for the session");
+}
+
+#[test]
 fn l5_a_hub_that_falters_often_does_not_keep_the_dead() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 1_000, OnDisconnect::Keep);

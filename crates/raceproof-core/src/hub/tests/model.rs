@@ -78,7 +78,7 @@ fn run(bench: &mut Bench, clients: &mut [Client], step: Step) {
         Step::Reconnect { client } => {
             bench.disconnect(clients[client].conn);
             let conn = bench.connect(ConnKind::Socket);
-            let resume = Resume { session: clients[client].key, held: vec![], pending: vec![] };
+            let resume = Resume { session: clients[client].key, attempt: 0, held: vec![], pending: vec![] };
             if bench.ask(conn, Request::Resume(resume)).is_ok() {
                 clients[client].conn = conn;
             } else {
