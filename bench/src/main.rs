@@ -5,7 +5,6 @@
 
 mod book;
 mod kind;
-mod local;
 mod machine;
 mod own;
 mod plan;
@@ -44,8 +43,6 @@ enum Command {
     Locks(Locks),
     /// Idle sessions with one lock each: what they cost Raceproof's server.
     Idle(Idle),
-    /// A keyed lock within one process, beside `tokio::sync::Mutex`.
-    Local(local::Local),
     /// A holder to be killed; started by the row `kill`.
     #[command(hide = true)]
     Hold(rows::kill::Holder),
@@ -157,10 +154,6 @@ async fn run(command: Command) -> Result<()> {
                 book.record("idle", system.name(), 0, result);
             })
             .await
-        }
-        Command::Local(local) => {
-            let place = Place { raceproof: None, data: std::env::temp_dir(), json: local.json.clone() };
-            measure(&place, false, async |_, book| local::run(&local, book).await).await
         }
     }
 }

@@ -99,7 +99,6 @@ const TARGETS: &[Target] = &[
     absolute("start to first grant, reclaim, ms", "startup", "first_grant_ms", "reclaim", AtMost(50.0)),
     absolute("idle sessions: server memory, MiB", "idle", "rss_mib", "reclaim", AtMost(200.0)),
     absolute("idle sessions: server CPU, % of a core", "idle", "server_cpu_pct", "reclaim", AtMost(5.0)),
-    against("local, uncontended: ns / tokio::sync::Mutex", "local@1", "ns", "raceproof", "tokio-mutex", AtMost(2.0)),
 ];
 
 /// The targets of the rows that were measured.

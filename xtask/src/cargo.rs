@@ -27,9 +27,13 @@ impl Cargo {
         Self::new(["run", "--release", "--package", "raceproof-sim", "--"]).args(args)
     }
 
-    /// A bench, with flags of its own.
+    /// A bench, with flags of its own: `local` is a program of its own, which has no server's client to build.
     pub(crate) fn bench(args: &[String]) -> Self {
-        Self::new(["run", "--release", "--manifest-path", "bench/Cargo.toml", "--"]).args(args)
+        let run = ["run", "--release", "--manifest-path", "bench/Cargo.toml", "--package"];
+        match args {
+            [bench, flags @ ..] if bench == "local" => Self::new(run).args(["raceproof-bench-local", "--"]).args(flags),
+            _ => Self::new(run).args(["raceproof-bench", "--"]).args(args),
+        }
     }
 
     /// The core, without an operating system under it.

@@ -1,28 +1,29 @@
-//! A keyed lock within one process, beside `tokio::sync::Mutex`, which has no keys, and a map of such mutexes.
+//! A keyed lock, beside `tokio::sync::Mutex`, which has no keys, and a map of such mutexes.
 //!
 //! `raceproof` keeps its handle of the lock, `raceproof-by-name` makes one for each cycle.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::Result;
-use clap::Args;
 use tokio::task::JoinSet;
 
-use crate::book::{Book, Metrics};
+use crate::frame::{Room, Row, Sample, Stopwatch, repeat};
 
-#[derive(Debug, Args)]
-pub(crate) struct Local {
-    /// Write all measurements as JSON.
-    #[arg(long)]
-    pub(crate) json: Option<PathBuf>,
-    #[arg(long, default_value_t = 9)]
-    repeats: usize,
-    /// Cycles of one measurement.
-    #[arg(long, default_value_t = 400_000)]
-    cycles: usize,
+pub(crate) fn room() -> Room {
+    let rows = [("alone", 1), ("contended-2", 2), ("contended-16", 16)]
+        .into_iter()
+        .map(|(name, tasks)| {
+            let row = Row::new(name, 400_000)
+                .system(TokioMutex::NAME, move |times| measure::<TokioMutex>(tasks, times))
+                .system(MutexMap::NAME, move |times| measure::<MutexMap>(tasks, times))
+                .system(Kept::NAME, move |times| measure::<Kept>(tasks, times))
+                .system(ByName::NAME, move |times| measure::<ByName>(tasks, times));
+            if tasks == 1 { row.target(Kept::NAME, TokioMutex::NAME, 2.0) } else { row }
+        })
+        .collect();
+    Room { name: "lock", rows, races: Vec::new() }
 }
 
 /// What can be locked by name, within this process.
@@ -115,53 +116,24 @@ impl Lockable for ByName {
     }
 }
 
-pub(crate) async fn run(local: &Local, book: &mut Book) {
-    for (row, tasks) in [("local@1", 1), ("local@2", 2), ("local@16", 16)] {
-        for repeat in 0..local.repeats {
-            measure::<TokioMutex>(row, tasks, repeat, local.cycles, book).await;
-            measure::<MutexMap>(row, tasks, repeat, local.cycles, book).await;
-            measure::<Kept>(row, tasks, repeat, local.cycles, book).await;
-            measure::<ByName>(row, tasks, repeat, local.cycles, book).await;
-        }
-    }
-}
-
-async fn measure<L: Lockable>(row: &'static str, tasks: usize, repeat: usize, cycles: usize, book: &mut Book) {
+async fn measure<L: Lockable>(tasks: usize, times: usize) -> Result<Sample> {
     let lock = L::new();
-    let result = if tasks == 1 { uncontended(&lock, cycles).await } else { contended(&lock, tasks, cycles).await };
-    book.record(row, L::NAME, repeat, result);
-}
-
-/// One task and one name, after a warm-up.
-async fn uncontended<L: Lockable>(lock: &L, cycles: usize) -> Result<Metrics> {
-    let lock = lock.clone();
-    tokio::spawn(async move {
-        for _ in 0..cycles / 10 {
-            lock.cycle("key", || {}).await?;
-        }
-        let started = Instant::now();
-        for _ in 0..cycles {
-            lock.cycle("key", || {}).await?;
-        }
-        Ok(vec![("ns", nanos_each(started, cycles))])
-    })
-    .await?
+    if tasks == 1 { repeat(times, || lock.cycle("key", || {})).await } else { contended(&lock, tasks, times).await }
 }
 
 /// Several tasks that want the same name all the time. What they count is only right if no two were inside at once.
-async fn contended<L: Lockable>(lock: &L, tasks: usize, cycles: usize) -> Result<Metrics> {
-    let inside = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let started = Instant::now();
+async fn contended<L: Lockable>(lock: &L, tasks: usize, times: usize) -> Result<Sample> {
+    let inside = Arc::new(AtomicUsize::new(0));
+    let watch = Stopwatch::start();
     let mut set = JoinSet::new();
     for _ in 0..tasks {
         let (lock, inside) = (lock.clone(), Arc::clone(&inside));
         set.spawn(async move {
-            use std::sync::atomic::Ordering::Relaxed;
             let mut overlaps = 0;
-            for _ in 0..cycles / tasks {
+            for _ in 0..times / tasks {
                 lock.cycle("key", || {
-                    overlaps += usize::from(inside.fetch_add(1, Relaxed) != 0);
-                    inside.fetch_sub(1, Relaxed);
+                    overlaps += usize::from(inside.fetch_add(1, Ordering::Relaxed) != 0);
+                    inside.fetch_sub(1, Ordering::Relaxed);
                 })
                 .await?;
             }
@@ -172,11 +144,5 @@ async fn contended<L: Lockable>(lock: &L, tasks: usize, cycles: usize) -> Result
     while let Some(result) = set.join_next().await {
         result??;
     }
-    Ok(vec![("ns", nanos_each(started, cycles))])
-}
-
-fn nanos_each(started: Instant, cycles: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-    let cycles = cycles as f64;
-    started.elapsed().as_secs_f64() * 1e9 / cycles
+    Ok(watch.stop(times))
 }
