@@ -39,7 +39,7 @@ impl Cargo {
     /// The core, without an operating system under it.
     pub(crate) fn wasm_core() -> Self {
         let library = ["rustc", "--package", "raceproof-core", "--lib", "--target", crate::components::WASM_TARGET];
-        Self::new(library).args(["--", "--deny", "warnings"])
+        Self::new(library).args(["--features", "json,log", "--", "--deny", "warnings"])
     }
 
     /// Adds arguments.

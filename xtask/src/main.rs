@@ -7,6 +7,7 @@
 mod cargo;
 mod components;
 mod lint;
+mod packages;
 mod run;
 mod servers;
 mod suite;

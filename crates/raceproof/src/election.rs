@@ -136,7 +136,7 @@ impl Leadership {
         self.held.is_valid()
     }
 
-    /// Until when it leads, on the clock of [`clock::now`](crate::clock::now), unless the lease is renewed.
+    /// Until when it leads, on the clock of `raceproof::clock::now`, unless the lease is renewed.
     #[must_use]
     pub fn deadline(&self) -> Time {
         self.held.deadline()

@@ -5,7 +5,7 @@ use raceproof_core::wire::{Code, LostReason, Problem};
 
 use crate::election::Leadership;
 
-/// Why [`Raceproof::connect`](crate::Raceproof::connect) gave no handle.
+/// Why `Raceproof::connect` gave no handle.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {

@@ -66,7 +66,7 @@ impl Guard {
         self.held.is_valid()
     }
 
-    /// Until when the locks are held, on the clock of [`clock::now`](crate::clock::now), unless the lease is renewed.
+    /// Until when the locks are held, on the clock of `raceproof::clock::now`, unless the lease is renewed.
     /// In the past if they are lost by that. [`Time::MAX`] within one process.
     #[must_use]
     pub fn deadline(&self) -> Time {

@@ -78,7 +78,7 @@ impl Raceproof {
         Election::new(self.clone(), name.into())
     }
 
-    /// What speaks for the session, for a watchdog that has to end it: see [`end_session`](crate::end_session). None
+    /// What speaks for the session, for a watchdog that has to end it: see `raceproof::end_session`. None
     /// while there is no session, and within one process. A secret.
     #[must_use]
     pub fn session_key(&self) -> Option<SessionKey> {

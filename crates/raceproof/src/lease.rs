@@ -22,7 +22,7 @@ pub(crate) fn run_hook(hook: LossHook, reason: LostReason) {
 pub struct Lease {
     /// The session.
     pub session: SessionId,
-    /// Until when what it holds is valid, on the clock of [`clock::now`](crate::clock::now), unless it is renewed.
+    /// Until when what it holds is valid, on the clock of `raceproof::clock::now`, unless it is renewed.
     pub deadline: Time,
 }
 

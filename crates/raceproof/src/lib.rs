@@ -19,6 +19,7 @@
 //! - `store`: the embedded store, for servers.
 //! - `fence-http`: a tower layer that checks tokens.
 
+#[cfg(feature = "client")]
 pub mod clock;
 
 #[cfg(feature = "client")]

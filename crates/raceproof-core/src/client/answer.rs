@@ -21,6 +21,7 @@ const PUT_OFF: Duration = Duration::from_millis(200);
 impl Client {
     /// A frame came as text. An event that this version does not know is passed over; anything else that cannot be
     /// read ends the client with [`Failure::Protocol`].
+    #[cfg(feature = "json")]
     pub fn received_text(&mut self, now: Time, generation: Generation, text: &str) {
         match ServerFrame::from_json(text) {
             Ok(frame) => self.received(now, generation, frame),
@@ -239,6 +240,7 @@ impl Client {
     }
 }
 
+#[cfg(feature = "json")]
 fn is_event(text: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(text).is_ok_and(|frame| {
         frame.get("event").is_some() && frame.get("re").is_none() && frame.get("seq").is_some_and(|seq| seq.is_u64())

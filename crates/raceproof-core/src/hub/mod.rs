@@ -39,8 +39,10 @@ pub use self::error::RestoreError;
 pub use self::mutation::Mutation;
 #[cfg(not(feature = "mutations"))]
 use self::mutation::Mutation;
+#[cfg(feature = "log")]
+pub use self::record::DecodeError;
 use self::record::Op;
-pub use self::record::{DecodeError, PastGrant, Record, Snapshot};
+pub use self::record::{PastGrant, Record, Snapshot};
 use self::recovery::Recovery;
 use self::timers::{Timer, Timers};
 use self::tokens::Tokens;

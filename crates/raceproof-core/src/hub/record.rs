@@ -12,6 +12,9 @@ use crate::id::{Epoch, RequestId, SessionId, Token};
 use crate::lock::{Claim, Key, Terms};
 use crate::wire::{LostReason, OnDisconnect};
 
+#[cfg(feature = "log")]
+pub use self::bytes::DecodeError;
+
 /// Everything that one input did.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Record {
@@ -88,29 +91,7 @@ pub struct PastGrant {
     pub(crate) reason: LostReason,
 }
 
-/// Bytes that are not a record or a snapshot of this format.
-#[derive(Debug, thiserror::Error)]
-#[error("not a {what} of this format: {source}")]
-pub struct DecodeError {
-    what: &'static str,
-    source: postcard::Error,
-}
-
 impl Record {
-    /// The bytes for the store.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("records hold only lengths known before they are written")
-    }
-
-    /// Reads what [`Self::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// When the bytes are of something else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        postcard::from_bytes(bytes).map_err(|source| DecodeError { what: "record", source })
-    }
-
     /// One line for people.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -118,18 +99,47 @@ impl Record {
     }
 }
 
-impl Snapshot {
-    /// The bytes for the store.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        postcard::to_stdvec(self).expect("snapshots hold only lengths known before they are written")
+#[cfg(feature = "log")]
+mod bytes {
+    use super::{Record, Snapshot};
+
+    /// Bytes that are not a record or a snapshot of this format.
+    #[derive(Debug, thiserror::Error)]
+    #[error("not a {what} of this format: {source}")]
+    pub struct DecodeError {
+        what: &'static str,
+        source: postcard::Error,
     }
 
-    /// Reads what [`Self::to_bytes`] wrote.
-    ///
-    /// # Errors
-    /// When the bytes are of something else.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        postcard::from_bytes(bytes).map_err(|source| DecodeError { what: "snapshot", source })
+    impl Record {
+        /// The bytes for the store.
+        #[must_use]
+        pub fn to_bytes(&self) -> Vec<u8> {
+            postcard::to_stdvec(self).expect("records hold only lengths known before they are written")
+        }
+
+        /// Reads what [`Self::to_bytes`] wrote.
+        ///
+        /// # Errors
+        /// When the bytes are of something else.
+        pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+            postcard::from_bytes(bytes).map_err(|source| DecodeError { what: "record", source })
+        }
+    }
+
+    impl Snapshot {
+        /// The bytes for the store.
+        #[must_use]
+        pub fn to_bytes(&self) -> Vec<u8> {
+            postcard::to_stdvec(self).expect("snapshots hold only lengths known before they are written")
+        }
+
+        /// Reads what [`Self::to_bytes`] wrote.
+        ///
+        /// # Errors
+        /// When the bytes are of something else.
+        pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+            postcard::from_bytes(bytes).map_err(|source| DecodeError { what: "snapshot", source })
+        }
     }
 }

@@ -78,6 +78,7 @@ impl TryFrom<RawServerFrame> for ServerFrame {
     }
 }
 
+#[cfg(feature = "json")]
 impl ClientFrame {
     /// Reads a frame.
     ///
@@ -94,6 +95,7 @@ impl ClientFrame {
     }
 }
 
+#[cfg(feature = "json")]
 impl ServerFrame {
     /// Reads a frame.
     ///

@@ -1,7 +1,7 @@
 //! Fencing sinks: resources that remember the newest token and refuse an older one, so that a holder which was frozen
 //! past its lease cannot write when it comes back (L9).
 //!
-//! Owns: the check for [SQL](mod@sql), [Redis](mod@redis), [files](mod@file) and HTTP services ([`http`], feature `fence-http`),
+//! Owns: the check for [SQL](mod@sql), [Redis](mod@redis), [files](mod@file) and HTTP services (`http`, feature `fence-http`),
 //! the [`FenceStore`] that other checks are built on, and the [kit](mod@kit) that proves a resource of your own. Refuses:
 //! drivers. Statements and scripts are texts, to be run by the driver that the program has.
 //!
@@ -46,7 +46,7 @@ fn parse(text: &str) -> Option<Token> {
 ///
 /// It guards what is written in the same breath. A check that is followed by a write elsewhere leaves a gap in which a
 /// newer holder may pass both; close it with a transaction, or by letting nobody newer in before the write has ended,
-/// as [`http`] does.
+/// as `http` does.
 pub trait FenceStore: Send + Sync {
     /// Why the newest token could not be read or kept.
     type Error: std::error::Error + Send + Sync + 'static;
