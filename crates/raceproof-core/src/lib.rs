@@ -11,6 +11,7 @@
 //! - [`local`]: the hub in its callers' own process, without leases, log or connections.
 //! - [`guard`]: when a command that runs under a lock is stopped.
 //! - [`fence`]: which tokens a resource refuses.
+//! - [`service`]: one value that many want, made once and cleaned up once.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
@@ -21,6 +22,7 @@ pub mod hub;
 pub mod id;
 pub mod local;
 pub mod lock;
+pub mod service;
 pub mod session;
 pub mod time;
 pub mod wire;

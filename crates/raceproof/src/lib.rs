@@ -42,9 +42,13 @@ mod names;
 mod observer;
 mod owner;
 mod query;
+mod rt;
 mod semaphore;
+pub mod service;
 #[cfg(feature = "store")]
 pub mod store;
+mod sync;
+mod waiting;
 
 #[cfg(feature = "client")]
 pub use builder::Builder;
