@@ -33,7 +33,7 @@ pub(crate) async fn measure(
     let held = join(tasks).await?;
     let set_up_s = started.elapsed().as_secs_f64();
     // Renewals have fallen into their rhythm after the first interval.
-    tokio::time::sleep(ttl / 3).await;
+    tokio::time::sleep(ttl / 2).await;
     let mut meter = Meter::start(&server);
     tokio::time::sleep(window).await;
     meter.stop(&server);

@@ -324,9 +324,9 @@ async fn call(stream: &mut Stream, addr: &str, method: &str, path: &str, body: &
     Ok(String::from_utf8(body)?)
 }
 
-/// Every third of the lease, as the library does, spread over all clients.
+/// When half of the lease is over (a third of a short one), as the library does, spread over all clients.
 fn renewals(index: usize, ttl_ms: u64) -> tokio::time::Interval {
-    let period = Duration::from_millis(ttl_ms / 3);
+    let period = Duration::from_millis(if ttl_ms < 6_000 { ttl_ms / 3 } else { ttl_ms / 2 });
     let spread = (index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let first = period.mul_f64(spread as f64 / f64::from(u32::MAX));
     let mut renew = interval_at(Instant::now() + first, period);

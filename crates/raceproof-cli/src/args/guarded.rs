@@ -14,7 +14,7 @@ Waits until it has every lock that is named, runs the command, and gives the loc
 everything it started is gone. Without --try or --wait it waits for ever.
 
 The command is stopped before the lease can end: when it cannot be renewed, when the lock is taken away, when \
-this process is frozen or killed. It gets SIGTERM, then SIGKILL after --grace; SIGTERM comes at most a third of \
+this process is frozen or killed. It gets SIGTERM, then SIGKILL after --grace; SIGTERM comes at most a quarter of \
 the lease before its end, SIGKILL a twentieth. SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed \
 on to it; a second SIGINT or SIGTERM kills it and everything below it.
 

@@ -39,7 +39,19 @@ impl Session {
         moved
     }
 
+    /// When the lease is renewed next or, while a renewal is unanswered, when its connection is given up.
     pub(super) fn keepalive_due(&self) -> Time {
-        self.renewal_sent + self.ttl / 3
+        let (renew, answer) = rhythm(self.ttl);
+        self.renewal_sent + if self.unanswered.is_some() { answer } else { renew }
     }
+}
+
+/// A lease from here on is renewed at its half.
+const LONG: Duration = Duration::from_secs(6);
+
+/// How long after the last renewal the next one is sent, and for how long its answer is waited for. Either way a
+/// connection that fell silent is left when two thirds of the lease are over. A long lease can do with one renewal less
+/// in that time; of a short one, the answer's share would be too short for a machine that is busy.
+fn rhythm(ttl: Duration) -> (Duration, Duration) {
+    if ttl >= LONG { (ttl / 2, ttl / 6) } else { (ttl / 3, ttl / 3) }
 }

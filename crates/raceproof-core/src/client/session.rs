@@ -75,7 +75,7 @@ impl Client {
             return;
         }
         if session.unanswered.is_some() && may_disconnect {
-            // A third of the lease without an answer: two thirds are left for a connection that works.
+            // Two thirds of the lease are over: what is left is for a connection that works.
             self.drop_link(now, Duration::ZERO);
             return;
         }

@@ -31,11 +31,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// How long before the end of the lease SIGTERM is sent: the grace, but at most a third of the lease, so that a
-    /// client that renews every third of it may miss one renewal without losing its command.
+    /// How long before the end of the lease SIGTERM is sent: the grace, but at most a quarter of the lease: a client
+    /// leaves a connection that fell silent when two thirds are over, and has to come back on another one before that.
     #[must_use]
     pub fn stop_budget(&self) -> Duration {
-        self.grace.min(self.ttl / 3).max(self.kill_margin())
+        self.grace.min(self.ttl / 4).max(self.kill_margin())
     }
 
     /// How long before the end of the lease SIGKILL is sent: a twentieth of the lease, 10 ms to 500 ms. It covers the

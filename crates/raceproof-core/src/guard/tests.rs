@@ -64,11 +64,11 @@ fn l8_a_command_is_told_to_stop_and_killed_before_the_lease_can_end() {
 }
 
 #[test]
-fn l8_the_grace_takes_at_most_a_third_of_the_lease() {
+fn l8_the_grace_takes_at_most_a_quarter_of_the_lease() {
     let mut bench = Bench::new(OnLost::Term, Duration::from_secs(60));
     bench.guard.start(bench.now, START + TTL);
     bench.drain();
-    assert_eq!(bench.step().0, TTL - TTL / 3);
+    assert_eq!(bench.step().0, TTL - TTL / 4);
     assert_eq!(bench.step().0, Duration::from_millis(8_550));
 }
 

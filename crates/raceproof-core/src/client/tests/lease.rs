@@ -21,12 +21,12 @@ fn l8_the_lease_counts_from_when_the_opening_was_sent() {
 fn l8_the_lease_counts_from_when_the_renewal_was_sent() {
     let mut rig = Rig::open();
     let opened = rig.now;
-    rig.pass(TTL / 3);
+    rig.pass(TTL / 2);
     let keepalive = rig.next();
     assert!(matches!(keepalive.request, Request::Keepalive {}));
     let sent = rig.now;
-    assert_eq!(sent, opened + TTL / 3);
-    rig.pass(Duration::from_secs(2));
+    assert_eq!(sent, opened + TTL / 2);
+    rig.pass(Duration::from_secs(1));
     assert_eq!(rig.client.lease_deadline(), Some(deadline_of(opened)));
     rig.answer(keepalive.seq, Ok(Response::Renewed { ttl_ms: 10_000 }));
     assert_eq!(rig.client.lease_deadline(), Some(deadline_of(sent)));
@@ -44,7 +44,7 @@ fn l8_the_margin_covers_a_drift_of_two_percent() {
 fn l8_an_answer_that_comes_too_late_renews_nothing() {
     let mut rig = Rig::open();
     let token = rig.hold("a", 5);
-    rig.pass(TTL / 3);
+    rig.pass(TTL / 2);
     let keepalive = rig.next();
     // Nothing is done at the deadlines between: the process is frozen.
     rig.now = rig.client.lease_deadline().unwrap();
@@ -97,7 +97,7 @@ fn l8_whoever_sees_a_later_clock_ends_the_session() {
 fn l8_a_renewal_on_an_older_connection_counts_for_nothing() {
     let mut rig = Rig::open();
     let opened = rig.now;
-    rig.pass(TTL / 3);
+    rig.pass(TTL / 2);
     let keepalive = rig.next();
     let old = rig.generation;
     rig.disconnect();
@@ -110,13 +110,13 @@ fn l8_a_renewal_on_an_older_connection_counts_for_nothing() {
 }
 
 #[test]
-fn l11_one_renewal_goes_out_in_a_third_of_the_lease_whatever_is_held() {
+fn l11_one_renewal_goes_out_in_half_of_the_lease_whatever_is_held() {
     let mut rig = Rig::open();
     for n in 0..50 {
         rig.hold(&format!("lock {n}"), n + 1);
     }
     for _ in 0..6 {
-        rig.pass(TTL / 3);
+        rig.pass(TTL / 2);
         let keepalive = rig.next();
         assert!(matches!(keepalive.request, Request::Keepalive {}));
         assert!(rig.sent.is_empty(), "more than one heartbeat");
@@ -129,17 +129,49 @@ fn l11_one_renewal_goes_out_in_a_third_of_the_lease_whatever_is_held() {
 fn l11_a_connection_that_does_not_answer_is_left_while_the_lease_still_runs() {
     let mut rig = Rig::open();
     let token = rig.hold("a", 5);
-    rig.pass(TTL * 2 / 3);
+    rig.pass(TTL * 2 / 3 - Duration::from_micros(1));
+    assert_eq!((rig.disconnects, rig.connects), (0, 1));
+    rig.pass(Duration::from_micros(1));
     assert_eq!((rig.disconnects, rig.connects), (1, 2));
     assert_eq!(rig.client.state(), ConnectionState::Resuming);
     assert_eq!((rig.lost(), rig.held()), (vec![], vec![token]));
 }
 
 #[test]
+fn l11_a_short_lease_is_renewed_in_a_third_of_it_and_its_answer_may_take_as_long() {
+    let ttl = Duration::from_millis(900);
+    let mut rig = Rig::new(Config { ttl, ..Config::default() });
+    rig.pass(Duration::ZERO);
+    rig.connect();
+    rig.answer_next(Response::Opened { session: KEY, ttl_ms: 900, epoch: Epoch::new(1) });
+    rig.pass(ttl / 3);
+    assert!(matches!(rig.next().request, Request::Keepalive {}));
+    rig.pass(ttl / 3 - Duration::from_micros(1));
+    assert_eq!((rig.disconnects, rig.connects), (0, 1));
+    rig.pass(Duration::from_micros(1));
+    assert_eq!((rig.disconnects, rig.connects), (1, 2));
+}
+
+#[test]
+fn l11_a_connection_that_may_not_be_left_is_asked_again_while_the_lease_runs() {
+    let config = Config { on_disconnect: crate::wire::OnDisconnect::End, ..Config::default() };
+    let mut rig = Rig::open_with(config);
+    let opened = rig.now;
+    rig.pass(TTL / 2);
+    rig.next();
+    rig.pass(TTL / 6);
+    let again = rig.next();
+    assert_eq!((rig.now, rig.disconnects), (opened + TTL * 2 / 3, 0));
+    let sent = rig.now;
+    rig.answer(again.seq, Ok(Response::Renewed { ttl_ms: 10_000 }));
+    assert_eq!(rig.client.lease_deadline(), Some(deadline_of(sent)));
+}
+
+#[test]
 fn the_hub_that_forgot_the_session_ends_it_at_once() {
     let mut rig = Rig::open();
     let token = rig.hold("a", 5);
-    rig.pass(TTL / 3);
+    rig.pass(TTL / 2);
     let seq = rig.next().seq;
     rig.answer(seq, Err(problem(Code::SessionUnknown)));
     assert_eq!(rig.lost(), [(token, LostReason::Unknown)]);
