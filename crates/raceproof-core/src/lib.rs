@@ -12,6 +12,7 @@
 //! - [`guard`]: when a command that runs under a lock is stopped.
 //! - [`fence`]: which tokens a resource refuses.
 //! - [`service`]: one value that many want, made once and cleaned up once.
+//! - [`resilience`]: breakers, retries, and what else keeps one failure from becoming many.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
@@ -22,6 +23,7 @@ pub mod hub;
 pub mod id;
 pub mod local;
 pub mod lock;
+pub mod resilience;
 pub mod service;
 pub mod session;
 pub mod time;

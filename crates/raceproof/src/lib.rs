@@ -42,6 +42,7 @@ mod names;
 mod observer;
 mod owner;
 mod query;
+pub mod resilience;
 mod rt;
 mod semaphore;
 pub mod service;
