@@ -16,6 +16,7 @@
 //!
 //! # Features
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
+//! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] need not know the time exactly.
 //! - `store`: the embedded store, for servers.
 //! - `fence-http`: a tower layer that checks tokens.
 

@@ -9,11 +9,11 @@ use raceproof_core::time::Time;
 use tokio::time::Instant;
 
 /// How many ticks the coarse clock may be behind.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "coarse-clock"))]
 const TICKS: u64 = 4;
 
 /// How long after the origin the coarse clock's own may be taken. Much less than a tick.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "coarse-clock"))]
 const SOON: std::time::Duration = std::time::Duration::from_micros(200);
 
 /// A clock that begins when it is made.
@@ -33,9 +33,9 @@ pub(crate) struct Bounds {
 #[derive(Clone, Copy, Debug)]
 struct Coarse {
     /// Where the coarse clock was, or would have been, when the other one was at its origin.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "coarse-clock"))]
     origin: u64,
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", feature = "coarse-clock"))]
     behind: u64,
 }
 
@@ -78,7 +78,7 @@ impl Clock {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "coarse-clock"))]
 impl Coarse {
     /// None while Tokio's time is paused, and none in a debug build, because it may be paused later.
     fn new(origin: Instant) -> Option<Self> {
@@ -106,13 +106,13 @@ impl Coarse {
     }
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "coarse-clock"))]
 fn nanos(time: rustix::time::Timespec) -> u64 {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000) + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "coarse-clock")))]
 impl Coarse {
     fn new(_origin: Instant) -> Option<Self> {
         None

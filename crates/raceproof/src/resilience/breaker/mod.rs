@@ -10,8 +10,8 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use raceproof_core::resilience::breaker::{self as machine, Admission, Generation, Recorded, Verdict};
@@ -21,6 +21,8 @@ use raceproof_core::time::Time;
 pub use self::permit::Permit;
 pub use self::stats::Stats;
 use super::clock::Clock;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The two lowest bits of the gate; the generation is in the others.
 const CLOSED: u64 = 1;

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use raceproof_core::resilience::retry::{Balance, Budget as Rule};
+
+use crate::sync::atomic::{AtomicU32, Ordering};
 
 /// How many retries all callers of a service have together: a reserve, and a share of their calls. Over any time there
 /// are at most `reserve` retries plus `percent` of the calls. Clones share the balance: give one to every

@@ -13,7 +13,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
 use std::time::Duration;
 
 use raceproof_core::resilience::retry::Attempts;
@@ -24,6 +24,7 @@ pub use self::budget::Budget;
 pub use self::fault::Retryable;
 use self::scope::Scope;
 use super::clock::Clock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Runs an operation again when it fails for a while. Clones share its budget and its statistics.
 ///
