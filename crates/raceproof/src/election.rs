@@ -72,7 +72,7 @@ impl Election {
                 match owner.0.start(submit)?.await? {
                     Claimed::Elected { leader, cell } => {
                         let held = ServerHeld::new(Arc::clone(owner), leader.term, Vec::new(), cell);
-                        (leader, Held::Server(held))
+                        (leader, Held::Server(Box::new(held)))
                     }
                     _ => return Err(CampaignError::Closed),
                 }

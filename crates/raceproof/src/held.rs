@@ -17,7 +17,7 @@ use crate::local::LocalHeld;
 #[derive(Debug)]
 pub(crate) enum Held {
     #[cfg(feature = "client")]
-    Server(ServerHeld),
+    Server(Box<ServerHeld>),
     Local(LocalHeld),
 }
 

@@ -1,6 +1,8 @@
 //! Locks: how they are asked for.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 #[cfg(feature = "client")]
@@ -14,6 +16,7 @@ use crate::error::AcquireError;
 use crate::guard::Guard;
 use crate::handle::Raceproof;
 use crate::held::Held;
+use crate::local::Key;
 use crate::names::Names;
 use crate::owner::Flow;
 
@@ -34,8 +37,8 @@ use crate::owner::Flow;
 pub struct Lock {
     rp: Raceproof,
     names: Names,
-    /// Of the name, where there is one and this process decides.
-    hash: u64,
+    /// Where one name is wanted by itself and exclusively, and this process decides.
+    alone: Option<Key>,
     mode: Mode,
     permits: Option<(u32, u32)>,
     class: Class,
@@ -47,14 +50,14 @@ pub struct Lock {
 
 impl Lock {
     pub(crate) fn new(rp: Raceproof, names: Names) -> Self {
-        let hash = match (&rp.coordinator, &names) {
-            (Coordinator::Local(local), Names::One(name)) => local.hash(name),
-            _ => 0,
+        let alone = match (&rp.coordinator, &names) {
+            (Coordinator::Local(local), Names::One(name)) => local.key(name),
+            _ => None,
         };
         Self {
             rp,
             names,
-            hash,
+            alone,
             mode: Mode::Exclusive,
             permits: None,
             class: Class::Durable,
@@ -72,12 +75,14 @@ impl Lock {
 
     pub(crate) fn permits(mut self, permits: u32, take: u32) -> Self {
         self.permits = Some((permits, take));
+        self.alone = None;
         self
     }
 
     /// Shares it with others who share it.
     pub fn shared(mut self) -> Self {
         self.mode = Mode::Shared;
+        self.alone = None;
         self
     }
 
@@ -109,7 +114,7 @@ impl Lock {
     /// Which flow of work this belongs to, for the search for deadlocks (L6): at most 64 bytes. By default the Tokio
     /// task that acquires, or the thread outside one.
     pub fn owner(mut self, owner: impl Into<Arc<str>>) -> Self {
-        self.flow = Flow::Named(owner.into());
+        self.flow = Flow::Named(Arc::new(owner.into()));
         self
     }
 
@@ -128,14 +133,9 @@ impl Lock {
     /// Cancel safe: dropping the future gives up the place in the queue; a grant that is already on its way is given
     /// back. A future that is kept but not polled for the claim timeout after its grant came gives it back, too, and
     /// then resolves to [`AcquireError::Unclaimed`] (L4).
-    pub async fn acquire(&self) -> Result<Guard, AcquireError> {
-        if self.has_run_long() {
-            tokio::task::yield_now().await;
-        }
-        match self.at_once() {
-            Some(held) => held,
-            None => self.take(self.wait_ms).await,
-        }
+    #[inline]
+    pub fn acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
+        Acquiring { lock: self, wait_ms: self.wait_ms, slow: None }
     }
 
     /// Takes the locks if that is possible at once.
@@ -145,11 +145,9 @@ impl Lock {
     ///
     /// # Cancel safety
     /// Cancel safe, as [`Lock::acquire`].
-    pub async fn try_acquire(&self) -> Result<Guard, AcquireError> {
-        match self.at_once() {
-            Some(held) => held,
-            None => self.take(0).await,
-        }
+    #[inline]
+    pub fn try_acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
+        Acquiring { lock: self, wait_ms: 0, slow: None }
     }
 
     /// Whether it is time to let other tasks run. What is granted at once never waits, so a task in a loop would keep
@@ -164,17 +162,30 @@ impl Lock {
     }
 
     /// Takes one name alone, when this process decides and nobody holds it or waits for it.
-    #[inline]
-    fn at_once(&self) -> Option<Result<Guard, AcquireError>> {
+    #[inline(always)]
+    fn at_once(&self) -> Option<Guard> {
         match &self.rp.coordinator {
             Coordinator::Local(local) => {
-                let name = self.alone()?;
-                let held = local.try_hold(name, self.hash, self.flow.owner())?;
-                Some(held.map(|held| Guard::new(Held::Local(held))).map_err(Into::into))
+                let held = local.try_hold(self.alone.as_ref()?, &self.flow)?;
+                Some(Guard::new(Held::Local(held)))
             }
             #[cfg(feature = "client")]
             Coordinator::Server(_) => None,
         }
+    }
+
+    /// Not the way of a lock that is free: after a pause where it is time for one, or by the coordinator's decision.
+    #[cold]
+    fn slowly(&self, wait_ms: u64) -> Slow<'_> {
+        Box::pin(async move {
+            if wait_ms > 0 && self.has_run_long() {
+                tokio::task::yield_now().await;
+            }
+            match self.at_once() {
+                Some(guard) => Ok(guard),
+                None => self.take(wait_ms).await,
+            }
+        })
     }
 
     async fn take(&self, wait_ms: u64) -> Result<Guard, AcquireError> {
@@ -185,7 +196,7 @@ impl Lock {
                 let submit = |client: &mut Client, now| client.acquire(now, acquire).map_err(|refused| refused.reason);
                 match owner.0.start(submit)?.await? {
                     Claimed::Granted { grant, cell } => {
-                        Held::Server(ServerHeld::new(Arc::clone(owner), grant.token, grant.names, cell))
+                        Held::Server(Box::new(ServerHeld::new(Arc::clone(owner), grant.token, grant.names, cell)))
                     }
                     _ => return Err(AcquireError::Closed),
                 }
@@ -193,14 +204,6 @@ impl Lock {
             Coordinator::Local(local) => Held::Local(local.acquire(self.names.clone(), self.asked(wait_ms)).await?),
         };
         Ok(Guard::new(held))
-    }
-
-    /// The name, if it is wanted by itself and exclusively.
-    fn alone(&self) -> Option<&Arc<str>> {
-        match &self.names {
-            Names::One(name) if self.mode == Mode::Exclusive && self.permits.is_none() => Some(name),
-            _ => None,
-        }
     }
 
     fn asked(&self, wait_ms: u64) -> Acquire {
@@ -216,6 +219,46 @@ impl Lock {
             lock_delay_ms: millis(self.lock_delay),
             owner: Some(self.flow.owner().text()),
         }
+    }
+}
+
+type Slow<'a> = Pin<Box<dyn Future<Output = Result<Guard, AcquireError>> + Send + 'a>>;
+
+/// An acquisition. Small, so that one of a free lock costs little more than the lock.
+struct Acquiring<'a> {
+    lock: &'a Lock,
+    wait_ms: u64,
+    slow: Option<Slow<'a>>,
+}
+
+impl Future for Acquiring<'_> {
+    type Output = Result<Guard, AcquireError>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if this.slow.is_none()
+            && (this.wait_ms == 0 || !this.lock.has_run_long())
+            && let Some(guard) = this.lock.at_once()
+        {
+            return Poll::Ready(Ok(guard));
+        }
+        match this.poll_slowly(cx) {
+            Poll::Ready(Ok(guard)) => Poll::Ready(Ok(*guard)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(*error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Acquiring<'_> {
+    /// Boxed, so that a guard that was there at once need not be where this one would be returned.
+    #[cold]
+    #[inline(never)]
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Guard>, Box<AcquireError>>> {
+        let (lock, wait_ms) = (self.lock, self.wait_ms);
+        let polled = self.slow.get_or_insert_with(|| lock.slowly(wait_ms)).as_mut().poll(cx);
+        polled.map(|result| result.map(Box::new).map_err(Box::new))
     }
 }
 

@@ -9,7 +9,8 @@ use std::thread::ThreadId;
 pub(crate) enum Flow {
     /// The Tokio task, or the thread outside one.
     Task,
-    Named(Arc<str>),
+    /// Behind one pointer, so that an [`Owner`] is two words, which stay in registers.
+    Named(Arc<Arc<str>>),
     /// One of its own each time.
     Detached,
 }
@@ -19,13 +20,22 @@ pub(crate) enum Flow {
 pub(crate) enum Owner {
     Task(tokio::task::Id),
     Thread(ThreadId),
-    Named(Arc<str>),
+    Named(Arc<Arc<str>>),
     Detached(u64),
 }
 
 static DETACHED: AtomicU64 = AtomicU64::new(0);
 
 impl Flow {
+    /// Whether the machine takes it: a name has 1 to 64 bytes.
+    pub(crate) fn is_usable(&self) -> bool {
+        match self {
+            Self::Named(name) => (1..=64).contains(&name.len()),
+            Self::Task | Self::Detached => true,
+        }
+    }
+
+    #[inline]
     pub(crate) fn owner(&self) -> Owner {
         match self {
             Self::Task => match tokio::task::try_id() {
@@ -39,19 +49,11 @@ impl Flow {
 }
 
 impl Owner {
-    /// Whether it has 1 to 64 bytes, as the machine asks.
-    pub(crate) fn is_usable(&self) -> bool {
-        match self {
-            Self::Named(name) => (1..=64).contains(&name.len()),
-            Self::Task(_) | Self::Thread(_) | Self::Detached(_) => true,
-        }
-    }
-
     pub(crate) fn text(&self) -> Arc<str> {
         match self {
             Self::Task(id) => format!("t{id}").into(),
             Self::Thread(id) => format!("{id:?}").into(),
-            Self::Named(name) => Arc::clone(name),
+            Self::Named(name) => Arc::clone(name.as_ref()),
             Self::Detached(number) => format!("d{number}").into(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use once_cell::race::OnceBox;
 use raceproof_core::client::OpError;
 use raceproof_core::id::{SessionId, Token};
 use raceproof_core::wire::{LostReason, Problem};
@@ -11,7 +12,9 @@ use super::Local;
 use crate::error::ReleaseError;
 use crate::lease::{LossHook, run_hook};
 
+/// A whole word: what has padding is copied in odd pieces, and a processor waits for each of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
 enum What {
     /// One name that the machine may not have heard of.
     Fast,
@@ -30,7 +33,7 @@ pub(crate) struct LocalHeld {
     /// Of the name, for [`What::Fast`].
     hash: u64,
     /// Made when somebody asks: most guards are never asked.
-    rest: OnceLock<Box<Rest>>,
+    rest: OnceBox<Rest>,
 }
 
 #[derive(Debug, Default)]
@@ -41,15 +44,15 @@ struct Rest {
 
 impl LocalHeld {
     pub(super) const fn fast(local: Arc<Local>, token: Token, hash: u64) -> Self {
-        Self { local, token, what: What::Fast, hash, rest: OnceLock::new() }
+        Self { local, token, what: What::Fast, hash, rest: OnceBox::new() }
     }
 
     pub(super) const fn locks(local: Arc<Local>, token: Token) -> Self {
-        Self { local, token, what: What::Locks, hash: 0, rest: OnceLock::new() }
+        Self { local, token, what: What::Locks, hash: 0, rest: OnceBox::new() }
     }
 
     pub(super) const fn lead(local: Arc<Local>, term: Token) -> Self {
-        Self { local, token: term, what: What::Lead, hash: 0, rest: OnceLock::new() }
+        Self { local, token: term, what: What::Lead, hash: 0, rest: OnceBox::new() }
     }
 
     pub(crate) const fn token(&self) -> Token {
@@ -110,14 +113,17 @@ impl LocalHeld {
         let what = std::mem::replace(&mut self.what, What::Over);
         if what == What::Fast && self.local.shards.release(self.hash, self.token) {
             if self.rest.get().is_some() {
-                self.local.lock().fates.remove(&self.token);
-                self.tell(LostReason::Released);
+                self.forget_fate();
             }
             return Ok(());
         }
-        let result = self.give_back_slowly(what, to);
+        self.give_back_slowly(what, to)
+    }
+
+    #[cold]
+    fn forget_fate(&self) {
+        self.local.lock().fates.remove(&self.token);
         self.tell(LostReason::Released);
-        result
     }
 
     fn tell(&self, reason: LostReason) {
@@ -136,7 +142,7 @@ impl LocalHeld {
                 run_hook(hook, LostReason::Released);
             }
         }
-        local.with(|slow, now| {
+        let result = local.with(|slow, now| {
             let names = slow.names(self.token);
             slow.fates.remove(&self.token);
             let lost = slow.lost.remove(&self.token);
@@ -150,7 +156,9 @@ impl LocalHeld {
                 local.retire_all(slow, &names);
             }
             released
-        })
+        });
+        self.tell(LostReason::Released);
+        result
     }
 }
 
@@ -159,6 +167,7 @@ fn refused(problem: Box<Problem>) -> ReleaseError {
 }
 
 impl Drop for LocalHeld {
+    #[inline]
     fn drop(&mut self) {
         if self.what != What::Over {
             // Nobody is left to be told that it was lost before.

@@ -30,10 +30,11 @@ use tokio::time::Instant;
 pub(crate) use self::held::LocalHeld;
 pub(crate) use self::observer::LocalObserver;
 use self::op::Asked;
-use self::shards::{Shards, Tried};
+pub(crate) use self::shards::Key;
+use self::shards::Shards;
 use crate::lease::{Lease, LossHook, run_hook};
 use crate::names::Names;
-use crate::owner::Owner;
+use crate::owner::Flow;
 
 /// The longest name that is granted without the machine, which refuses longer ones.
 const NAME_BYTES_MAX: usize = 256;
@@ -105,8 +106,10 @@ impl Local {
         }
     }
 
-    pub(crate) fn hash(&self, name: &str) -> u64 {
-        self.shards.hash(name)
+    /// What [`Local::try_hold`] needs of a name. None if the machine has to be asked, which refuses it.
+    #[inline]
+    pub(crate) fn key(&self, name: &Arc<str>) -> Option<Key> {
+        (1..=NAME_BYTES_MAX).contains(&name.len()).then(|| self.shards.key(name))
     }
 
     fn now(&self) -> Time {
@@ -141,21 +144,19 @@ impl Local {
     }
 
     /// Takes one name alone, if nobody holds it or waits for it.
-    #[inline]
-    pub(crate) fn try_hold(
-        self: &Arc<Self>,
-        name: &Arc<str>,
-        hash: u64,
-        owner: Owner,
-    ) -> Option<Result<LocalHeld, OpError>> {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !owner.is_usable() {
+    #[inline(always)]
+    pub(crate) fn try_hold(self: &Arc<Self>, key: &Key, flow: &Flow) -> Option<LocalHeld> {
+        let token = self.grant(key, flow)?;
+        Some(LocalHeld::fast(Arc::clone(self), token, key.hash()))
+    }
+
+    /// Not inlined, and its result in a register: what surrounds it is, and then passes nothing through memory.
+    #[inline(never)]
+    fn grant(&self, key: &Key, flow: &Flow) -> Option<Token> {
+        if !flow.is_usable() {
             return None;
         }
-        match self.shards.try_hold(hash, name, owner, || Token::new(self.tokens.fetch_add(1, Ordering::Relaxed) + 1)) {
-            Tried::Held(token) => Some(Ok(LocalHeld::fast(Arc::clone(self), token, hash))),
-            Tried::Busy => None,
-            Tried::Closed => Some(Err(OpError::Closed)),
-        }
+        self.shards.try_hold(key, flow, || Token::new(self.tokens.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
     /// Takes locks of every kind, after a wait if need be.

@@ -14,7 +14,7 @@ use raceproof_core::id::Token;
 use rustc_hash::FxSeededState;
 
 use super::text::Text;
-use crate::owner::Owner;
+use crate::owner::{Flow, Owner};
 
 /// So many locks that threads seldom meet at one. A power of two.
 const SHARDS: usize = 64;
@@ -39,10 +39,16 @@ struct Table {
     closed: bool,
 }
 
+/// A name as it is looked up.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    hash: u64,
+    text: Text,
+}
+
 #[derive(Debug)]
 struct Name {
-    hash: u64,
-    name: Text,
+    key: Key,
     /// None while the machine decides about the name.
     holder: Option<Holder>,
 }
@@ -54,15 +60,6 @@ pub(super) struct Holder {
     pub(super) owner: Owner,
 }
 
-/// What came of trying.
-#[derive(Debug)]
-pub(super) enum Tried {
-    Held(Token),
-    /// Somebody holds it, or the machine decides.
-    Busy,
-    Closed,
-}
-
 impl Shards {
     pub(super) fn new() -> Self {
         Self {
@@ -71,8 +68,9 @@ impl Shards {
         }
     }
 
-    pub(super) fn hash(&self, name: &str) -> u64 {
-        self.hasher.hash_one(name)
+    #[inline]
+    pub(super) fn key(&self, name: &Arc<str>) -> Key {
+        Key { hash: self.hasher.hash_one(&**name), text: Text::new(name) }
     }
 
     #[inline]
@@ -83,25 +81,27 @@ impl Shards {
         shard.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Grants the name if it is free. `mint` gives the next token, in the order of these calls for one name.
+    /// Grants the name if it is free. `mint` gives the next token, in the order of these calls for one name. None if
+    /// somebody holds it, or the machine decides, or nothing is granted here any more.
     #[inline]
-    pub(super) fn try_hold(&self, hash: u64, name: &Arc<str>, owner: Owner, mint: impl FnOnce() -> Token) -> Tried {
-        let mut table = self.table(hash);
+    pub(super) fn try_hold(&self, key: &Key, flow: &Flow, mint: impl FnOnce() -> Token) -> Option<Token> {
+        let owner = flow.owner();
+        let mut table = self.table(key.hash);
         if table.closed {
-            return Tried::Closed;
+            return None;
         }
-        match table.names.entry(hash, |held| is(held, hash, name), |held| held.hash) {
-            Slot::Occupied(_) => Tried::Busy,
+        match table.names.entry(key.hash, |held| held.key.is(key), |held| held.key.hash) {
+            Slot::Occupied(_) => None,
             Slot::Vacant(free) => {
                 let token = mint();
-                free.insert(Name { hash, name: Text::new(name), holder: Some(Holder { token, owner }) });
-                Tried::Held(token)
+                free.insert(Name { key: key.clone(), holder: Some(Holder { token, owner }) });
+                Some(token)
             }
         }
     }
 
     /// Ends a grant that was made here. False if the machine has taken it over.
-    #[inline]
+    #[inline(never)]
     pub(super) fn release(&self, hash: u64, token: Token) -> bool {
         let mut table = self.table(hash);
         let held = |name: &Name| name.holder.as_ref().is_some_and(|holder| holder.token == token);
@@ -118,16 +118,16 @@ impl Shards {
     /// The name of a grant that was made here; none if the machine has taken it over.
     pub(super) fn name(&self, hash: u64, token: Token) -> Option<Arc<str>> {
         let held = |name: &Name| name.holder.as_ref().is_some_and(|holder| holder.token == token);
-        self.table(hash).names.find(hash, held).map(|name| name.name.to_shared())
+        self.table(hash).names.find(hash, held).map(|name| name.key.text.to_shared())
     }
 
     /// Makes the name the machine's, and gives it the grant that was made here. Under the machine's lock.
     pub(super) fn promote(&self, name: &Arc<str>) -> Option<Holder> {
-        let hash = self.hash(name);
-        match self.table(hash).names.entry(hash, |held| is(held, hash, name), |held| held.hash) {
+        let key = self.key(name);
+        match self.table(key.hash).names.entry(key.hash, |held| held.key.is(&key), |held| held.key.hash) {
             Slot::Occupied(mut found) => found.get_mut().holder.take(),
             Slot::Vacant(free) => {
-                free.insert(Name { hash, name: Text::new(name), holder: None });
+                free.insert(Name { key: key.clone(), holder: None });
                 None
             }
         }
@@ -140,7 +140,7 @@ impl Shards {
             table.closed |= close;
             for name in table.names.iter_mut() {
                 if let Some(holder) = name.holder.take() {
-                    take(name.name.to_shared(), holder);
+                    take(name.key.text.to_shared(), holder);
                 }
             }
         }
@@ -148,9 +148,9 @@ impl Shards {
 
     /// The machine has no use for the name any more. Under the machine's lock.
     pub(super) fn retire(&self, name: &Arc<str>) {
-        let hash = self.hash(name);
-        let mut table = self.table(hash);
-        if let Ok(found) = table.names.find_entry(hash, |held| is(held, hash, name) && held.holder.is_none()) {
+        let key = self.key(name);
+        let mut table = self.table(key.hash);
+        if let Ok(found) = table.names.find_entry(key.hash, |held| held.key.is(&key) && held.holder.is_none()) {
             found.remove();
             table.shrink();
         }
@@ -172,11 +172,18 @@ impl Table {
     /// Gives memory back after many names were held at one time (L7).
     fn shrink(&mut self) {
         if self.names.is_empty() && self.names.capacity() > ROOMY {
-            self.names.shrink_to(0, |held| held.hash);
+            self.names.shrink_to(0, |held| held.key.hash);
         }
     }
 }
 
-fn is(held: &Name, hash: u64, name: &str) -> bool {
-    held.hash == hash && held.name.is(name)
+impl Key {
+    #[inline]
+    fn is(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
+    }
 }
