@@ -130,6 +130,11 @@ impl Judge {
         Some((pending.session?, pending.request.clone()))
     }
 
+    /// Every election that somebody stood for.
+    pub(crate) fn elections(&self) -> Vec<Arc<str>> {
+        self.ledger.elections.iter().cloned().collect()
+    }
+
     /// The election that was won with this term.
     pub(crate) fn election_of(&self, term: Token) -> Option<Arc<str>> {
         let grant = self.ledger.grants.get(&term.as_u64()).filter(|grant| grant.taking.election)?;

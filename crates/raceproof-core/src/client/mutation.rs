@@ -14,11 +14,22 @@ pub enum Mutation {
     CancelUnsent,
     /// Does not say what it holds when it resumes.
     HeldUnreported,
+    /// Lets a candidate stand on, without a word, when its session is over.
+    CandidateGoesOn,
+    /// Hands over what came while a program slept, without a look at the clock.
+    ClaimUnlooked,
 }
 
 #[cfg(feature = "mutations")]
 impl Mutation {
     /// Every bug of the client machine.
-    pub const ALL: &'static [Self] =
-        &[Self::LeaseFromReceipt, Self::NoDriftMargin, Self::LateLoss, Self::CancelUnsent, Self::HeldUnreported];
+    pub const ALL: &'static [Self] = &[
+        Self::LeaseFromReceipt,
+        Self::NoDriftMargin,
+        Self::LateLoss,
+        Self::CancelUnsent,
+        Self::HeldUnreported,
+        Self::CandidateGoesOn,
+        Self::ClaimUnlooked,
+    ];
 }

@@ -90,7 +90,9 @@ impl Client {
 
     /// The operation's result, once. A grant that is not claimed in time is given back (L4).
     pub fn claim(&mut self, now: Time, op: OpId) -> Option<Result<Outcome, OpError>> {
-        self.tick(now);
+        if !self.config.has(Mutation::ClaimUnlooked) {
+            self.tick(now);
+        }
         let entry = self.ops.get(&op)?;
         if !matches!(entry.phase, Phase::Done(_)) {
             return None;
@@ -330,10 +332,14 @@ impl Client {
     pub(super) fn session_ended_for_ops(&mut self, now: Time, reason: LostReason) {
         let open: Vec<OpId> =
             self.ops.iter().filter(|(_, op)| !matches!(op.phase, Phase::Done(_))).map(|(op, _)| *op).collect();
+        let candidates_go_on = self.config.has(Mutation::CandidateGoesOn);
         for op in open {
             let Some(entry) = self.ops.get_mut(&op) else { continue };
             match (&entry.request, &entry.phase) {
-                (Request::Acquire(_), Phase::Open) => {
+                (request, Phase::Open)
+                    if matches!(request, Request::Acquire(_))
+                        || (candidates_go_on && matches!(request, Request::Campaign(_))) =>
+                {
                     entry.sent = None;
                     entry.ambiguous = false;
                     entry.shorten_wait(now);

@@ -44,6 +44,11 @@ impl Hub {
         if let Some(to) = resign.to.filter(|_| leads && !self.config.has(Mutation::SuccessorIgnored)) {
             self.choose(&key, to)?;
         }
+        if resign.to.is_some() && leads && self.config.has(Mutation::TransferKeepsLead) {
+            self.table.forget_holder(resign.term);
+            self.touch(key);
+            return Ok(self.once_given_back(session, Response::Released {}));
+        }
         self.give_back(session, &key, resign.term)?;
         Ok(self.once_given_back(session, Response::Released {}))
     }

@@ -184,7 +184,7 @@ impl Hub {
     fn ask_first(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
         self.admit(session, &want)?;
         let gated = self.recovery.is_some() && !self.config.has(Mutation::GateSkipped);
-        if !gated && self.table.is_free(now, &want.keys, want.claim, want.rank) {
+        if !gated && self.table.is_free(&want.keys, want.claim, want.rank) {
             let token = self.grant(now, session, want.keys, want.claim, want.terms);
             let Some(grant) = self.table.grant(token) else { return Err(session_unknown(session)) };
             let (lsn, response) = (grant.visible_from, self.granted(grant));
@@ -362,7 +362,7 @@ impl Hub {
         if self.recovery.is_some() && !self.config.has(Mutation::GateSkipped) {
             return;
         }
-        while let Some(wait) = self.table.serve(now, &keys) {
+        while let Some(wait) = self.table.serve(&keys) {
             self.hand_over(now, wait);
         }
     }

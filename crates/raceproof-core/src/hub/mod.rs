@@ -216,6 +216,7 @@ impl Hub {
         let mut table = LockTable::default();
         table.shared_barges = config.has(Mutation::SharedStarvesExclusive);
         table.keeps_entries = config.has(Mutation::EntryLeft);
+        table.ignores_delays = config.has(Mutation::LockDelayIgnored);
         table.partial_grants = config.has(Mutation::PartialGrant);
         Self {
             tokens: Tokens::new(Token::new(0), Token::new(0), config.token_block),
@@ -415,12 +416,7 @@ impl Hub {
     fn observe_time(&mut self, now: Time) {
         let gap = now.since(self.called);
         if gap > self.config.stall && !self.sessions.is_empty() {
-            self.stats.stalls_total += 1;
-            if !self.config.has(Mutation::NoGrace) {
-                for session in self.sessions.values_mut() {
-                    session.spare(now, gap);
-                }
-            }
+            self.spare_all(now, gap);
         }
         self.called = self.called.max(now);
     }

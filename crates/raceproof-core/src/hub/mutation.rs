@@ -40,6 +40,22 @@ pub enum Mutation {
     WakeAll,
     /// Lets a leadership that is handed over go to whoever is next.
     SuccessorIgnored,
+    /// Lets leases run on through a stall, though not through a restart.
+    StallUnspared,
+    /// Spares a session that is not heard of for its first stall alone.
+    StallChargedAgain,
+    /// Gives a whole lease for every stall, also to a session that is not heard of.
+    StallGracedAgain,
+    /// Takes over a session for what an abandoned connection says late.
+    StaleResume,
+    /// Lets a lone permit be had while a lock-delay lasts.
+    LockDelayIgnored,
+    /// Leaves the lead with whoever hands it over, beside the successor.
+    TransferKeepsLead,
+    /// Keeps a grant whose HTTP request went before it was told.
+    UndeliveredKept,
+    /// Ends a session without a word to its candidates.
+    CandidateForgotten,
 }
 
 #[cfg(feature = "mutations")]
@@ -64,5 +80,13 @@ impl Mutation {
         Self::EntryLeft,
         Self::WakeAll,
         Self::SuccessorIgnored,
+        Self::StallUnspared,
+        Self::StallChargedAgain,
+        Self::StallGracedAgain,
+        Self::StaleResume,
+        Self::LockDelayIgnored,
+        Self::TransferKeepsLead,
+        Self::UndeliveredKept,
+        Self::CandidateForgotten,
     ];
 }

@@ -84,7 +84,7 @@ impl Hub {
         }
         if let Some(session) = self.sessions.get_mut(&id) {
             // What a connection says that its client has given up would undo what was granted since (L1).
-            if resume.attempt < session.attempt {
+            if resume.attempt < session.attempt && !self.config.has(Mutation::StaleResume) {
                 return Err(Problem::new(Code::BadRequest, "a later connection has resumed this session"));
             }
             session.attempt = resume.attempt;
@@ -160,6 +160,19 @@ impl Hub {
         Ok(Reply::Now(Response::Renewed { ttl_ms: millis(session.ttl) }))
     }
 
+    /// The server stood still for `gap`.
+    pub(super) fn spare_all(&mut self, now: Time, gap: Duration) {
+        self.stats.stalls_total += 1;
+        if self.config.has(Mutation::NoGrace) || self.config.has(Mutation::StallUnspared) {
+            return;
+        }
+        let gap = if self.config.has(Mutation::StallChargedAgain) { Duration::ZERO } else { gap };
+        let again = self.config.has(Mutation::StallGracedAgain);
+        for session in self.sessions.values_mut() {
+            if again { session.renew(now) } else { session.spare(now, gap) }
+        }
+    }
+
     pub(super) fn end(&mut self, now: Time, caller: &Caller) -> Result<Reply, Problem> {
         let id = self.speaker(caller)?;
         self.end_session(now, id, LostReason::Ended);
@@ -197,7 +210,11 @@ impl Hub {
             if self.config.has(Mutation::EndedSessionServed) {
                 continue;
             }
+            let is_candidate = self.table.wait(*wait).is_some_and(|wait| !wait.terms.flows);
             let replies = self.withdraw(*wait);
+            if is_candidate && self.config.has(Mutation::CandidateForgotten) {
+                continue;
+            }
             for (conn, seq) in replies {
                 self.answer(conn, seq, Lsn::new(0), Err(session_unknown(id)));
             }
@@ -276,7 +293,7 @@ impl Hub {
                 self.drop_wait(wait);
             }
         }
-        if let Some(token) = conn.undelivered {
+        if let Some(token) = conn.undelivered.filter(|_| !self.config.has(Mutation::UndeliveredKept)) {
             self.not_told(id, token);
         }
     }

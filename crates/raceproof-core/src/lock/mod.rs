@@ -55,6 +55,8 @@ pub struct LockTable {
     pub(crate) shared_barges: bool,
     /// Serves a request once its first name is free: a bug that the simulator must notice.
     pub(crate) partial_grants: bool,
+    /// Gives lone permits while a lock-delay lasts: a bug that the simulator must notice.
+    pub(crate) ignores_delays: bool,
     /// Keeps entries that nobody uses: a bug that the simulator must notice.
     pub(crate) keeps_entries: bool,
 }
@@ -155,18 +157,19 @@ impl LockTable {
 
     /// Whether a request of this rank, coming last, could be served at once without overtaking anyone.
     #[must_use]
-    pub fn is_free(&self, now: Time, keys: &[Key], claim: Claim, rank: u16) -> bool {
+    pub fn is_free(&self, keys: &[Key], claim: Claim, rank: u16) -> bool {
         let ticket = Ticket::new(rank, WaitId(u64::MAX));
         let mut keys = self.judged(keys).iter();
-        keys.all(|key| self.entries.get(key).is_none_or(|entry| self.admits(entry, now, claim, ticket)))
+        keys.all(|key| self.entries.get(key).is_none_or(|entry| self.admits(entry, claim, ticket)))
     }
 
     fn judged<'k>(&self, keys: &'k [Key]) -> &'k [Key] {
         if self.partial_grants { keys.get(..1).unwrap_or(keys) } else { keys }
     }
 
-    fn admits(&self, entry: &Entry, now: Time, claim: Claim, ticket: Ticket) -> bool {
-        if entry.closed_until.is_some_and(|until| until > now) {
+    fn admits(&self, entry: &Entry, claim: Claim, ticket: Ticket) -> bool {
+        // Also when the lock-delay has just run out: [`Self::open`] lets in those first who waited for it (L3).
+        if entry.closed_until.is_some() && !(self.ignores_delays && claim.take() == Some(1)) {
             return false;
         }
         if self.shared_barges && claim == Claim::Shared {
@@ -252,12 +255,12 @@ impl LockTable {
     /// Takes out of the queues of `keys` the first request that can be served. The caller makes it a grant with
     /// [`Self::insert`] and asks again, until there is none.
     #[must_use]
-    pub fn serve(&mut self, now: Time, keys: &[Key]) -> Option<Wait> {
-        let id = keys.iter().find_map(|key| self.first_servable(now, key))?;
+    pub fn serve(&mut self, keys: &[Key]) -> Option<Wait> {
+        let id = keys.iter().find_map(|key| self.first_servable(key))?;
         self.dequeue(id)
     }
 
-    fn first_servable(&self, now: Time, key: &Key) -> Option<WaitId> {
+    fn first_servable(&self, key: &Key) -> Option<WaitId> {
         let entry = self.entries.get(key)?;
         let mut before = entry.held;
         for ticket in &entry.queue {
@@ -267,7 +270,7 @@ impl LockTable {
             let wait = self.waits.get(&ticket.id())?;
             let mut keys = self.judged(&wait.keys).iter();
             let admitted =
-                |key: &Key| self.entries.get(key).is_some_and(|entry| self.admits(entry, now, wait.claim, wait.ticket));
+                |key: &Key| self.entries.get(key).is_some_and(|entry| self.admits(entry, wait.claim, wait.ticket));
             if keys.all(admitted) {
                 return Some(ticket.id());
             }
@@ -297,6 +300,16 @@ impl LockTable {
             entry.waiting = Load::default();
         }
         self.drop_if_unused(key);
+    }
+
+    /// Lets a name's next holder in beside this one: a bug that the simulator must notice.
+    pub(crate) fn forget_holder(&mut self, token: Token) {
+        let Some(grant) = self.grants.get(&token) else { return };
+        for key in &grant.keys {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.held.remove(grant.claim);
+            }
+        }
     }
 
     fn drop_if_unused(&mut self, key: &Key) {

@@ -1,14 +1,16 @@
 //! E1: one leader per term. E2: terms increase. E3: observers see terms in order, and in the end the latest. E7: a
-//! leadership that is handed over goes to the successor that was named. (E6, that nobody is told it leads without a
-//! live lease and every candidate gets an answer, is judged with L1, L8 and the end of the run.)
+//! leadership that is handed over goes to the successor that was named, and is gone. E6: a candidate whose lease ended
+//! is told so, and does not lead under another. (That nobody is told it leads without a live lease is judged with L8,
+//! that the hub leaves no candidate without an answer with L5.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use raceproof_core::id::{SessionId, Token};
-use raceproof_core::wire::{Event, Request, Response};
+use raceproof_core::wire::{Election, Event, Request, Response};
 
 use super::{Invariant, Ledger};
+use crate::world::clock::Instant;
 use crate::world::fact::Fact;
 use crate::world::net::LinkId;
 
@@ -21,8 +23,10 @@ pub(super) struct Elections {
     /// Who was named to follow.
     named: BTreeMap<Arc<str>, SessionId>,
     resigned: BTreeSet<Token>,
-    /// Who was named by a resignation that has no answer yet.
-    naming: BTreeMap<Token, SessionId>,
+    /// Who was named by a resignation that has no answer yet, and for what.
+    naming: BTreeMap<Token, (Arc<str>, SessionId)>,
+    /// Terms that the hub has said are over. A crash may undo what was not on disk.
+    over: BTreeSet<Token>,
 }
 
 impl Invariant for Elections {
@@ -32,17 +36,28 @@ impl Invariant for Elections {
 
     fn see(&mut self, ledger: &Ledger, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::HubDown => self.forget(|_| true),
+            Fact::HubDown => {
+                self.forget(|_, _| true);
+                self.over.clear();
+            }
+            Fact::Led(election) => return self.led(election),
+            Fact::Believes { client, session, token, asked, .. } => {
+                return stands_under_one_lease(ledger, *client, *session, *token, *asked);
+            }
             // The successor may have been chosen, and have left before anybody heard of it.
             Fact::Asked { request, .. } if matches!(&***request, Request::Resume(_)) => {
                 if let Request::Resume(resume) = &***request {
-                    self.forget(|named| named == resume.session.id);
+                    self.forget(|_, named| named == resume.session.id);
                 }
             }
             Fact::Asked { link, session, request, .. } if matches!(&***request, Request::Cancel { .. }) => {
                 let bound = ledger.links.get(link).and_then(|link| link.session);
-                let leaves = session.as_ref().map(|key| key.id).or(bound);
-                self.forget(|named| Some(named) == leaves);
+                if let Request::Cancel { request } = &***request
+                    && let Some(leaves) = session.as_ref().map(|key| key.id).or(bound)
+                    && let Some(index) = ledger.by_id.get(&(leaves.as_u64(), request.clone()))
+                {
+                    self.stands_no_more(ledger, *index);
+                }
             }
             // A retry is told the same, when the successor may have led and left; and a leader that came back without
             // its term had resigned by that, in favour of nobody.
@@ -52,13 +67,14 @@ impl Invariant for Elections {
                     && self.resigned.insert(resign.term)
                     && ledger.grants.get(&resign.term.as_u64()).is_some_and(|grant| grant.over.is_none())
                 {
-                    self.naming.insert(resign.term, to);
+                    self.naming.insert(resign.term, (resign.election.clone(), to));
                 }
             }
             Fact::Disconnected { link } => {
                 let gone = ledger.pending.iter().filter(|((on, _), _)| on == link);
-                let leave: Vec<_> = gone.filter_map(|(_, pending)| pending.session).collect();
-                self.forget(|named| leave.contains(&named));
+                for index in gone.filter_map(|(_, pending)| pending.taking) {
+                    self.stands_no_more(ledger, index);
+                }
             }
             Fact::Answered { link, seq, result: Ok(response) } => return self.answered(ledger, *link, *seq, response),
             Fact::Answered { link, seq, result: Err(_) } => {
@@ -68,7 +84,9 @@ impl Invariant for Elections {
                         self.naming.remove(&resign.term);
                     }
                     // What was named is one request of the successor's, and it may stand with another.
-                    Request::Campaign(_) => self.forget(|named| Some(named) == refused.session),
+                    Request::Campaign(campaign) => {
+                        self.forget(|election, named| *election == campaign.election && Some(named) == refused.session);
+                    }
                     _ => {}
                 }
             }
@@ -97,9 +115,31 @@ impl Invariant for Elections {
 }
 
 impl Elections {
-    fn forget(&mut self, leaves: impl Fn(SessionId) -> bool) {
-        self.named.retain(|_, named| !leaves(*named));
-        self.naming.retain(|_, named| !leaves(*named));
+    fn forget(&mut self, leaves: impl Fn(&Arc<str>, SessionId) -> bool) {
+        self.named.retain(|election, named| !leaves(election, *named));
+        self.naming.retain(|_, (election, named)| !leaves(election, *named));
+    }
+
+    /// A request ends, which may have been what was chosen.
+    fn stands_no_more(&mut self, ledger: &Ledger, index: usize) {
+        if let Some(asked) = ledger.takings.get(index).filter(|asked| asked.taking.election) {
+            self.forget(|election, named| named == asked.session && asked.taking.names.contains(election));
+        }
+    }
+
+    /// The hub's own view: who leads has not stepped down.
+    fn led(&mut self, election: &Election) -> Result<(), String> {
+        let Some(leader) = &election.leader else { return Ok(()) };
+        if self.over.contains(&leader.term) {
+            return Err(format!("{:?} is led in term {}, which was given up", election.election, leader.term));
+        }
+        match self.leaders.get(&(election.election.clone(), leader.term)) {
+            // A crash may yet undo what nobody was told of.
+            Some(told) if *told != leader.session => {
+                Err(format!("{:?} has two leaders in term {}", election.election, leader.term))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn answered(&mut self, ledger: &Ledger, link: LinkId, seq: u64, response: &Response) -> Result<(), String> {
@@ -119,8 +159,9 @@ impl Elections {
                 self.follows(ledger, &leader.election, leader.session)
             }
             (Response::Released {}, Request::Resign(resign)) => {
-                if let Some(to) = self.naming.remove(&resign.term).filter(|_| resign.to.is_some()) {
-                    self.named.insert(resign.election.clone(), to);
+                self.over.insert(resign.term);
+                if let Some((election, to)) = self.naming.remove(&resign.term).filter(|_| resign.to.is_some()) {
+                    self.named.insert(election, to);
                 }
                 Ok(())
             }
@@ -150,11 +191,37 @@ impl Elections {
             .any(|asked| asked.session == named && asked.taking.election && asked.taking.names.contains(election));
         // One that stopped standing, or was served and left already, is followed by the next in line.
         let lives = ledger.sessions.get(&named.as_u64()).is_some_and(|session| {
-            session.ended.is_none() && session.believed_until > ledger.at && session.link.is_some()
+            session.ended.is_none() && session.believed_until > ledger.at && (session.link.is_some() || !session.socket)
         });
         if stands && lives {
             return Err(format!("{election:?} was handed to session {named}, and session {session} leads"));
         }
         Ok(())
+    }
+}
+
+/// Whoever leads has not stood for it under an earlier lease, the end of which it was not told of.
+fn stands_under_one_lease(
+    ledger: &Ledger,
+    client: usize,
+    session: SessionId,
+    term: Token,
+    asked: Instant,
+) -> Result<(), String> {
+    let Some(grant) = ledger.grants.get(&term.as_u64()).filter(|grant| grant.taking.election) else { return Ok(()) };
+    let started = ledger.started.get(&client).copied().unwrap_or_default();
+    let earlier = ledger.takings.iter().rev().take_while(|stood| stood.at >= asked).find(|stood| {
+        let under = ledger.sessions.get(&stood.session.as_u64());
+        stood.taking.election
+            && stood.taking.id == grant.taking.id
+            && stood.session != session
+            && under.is_some_and(|under| under.client == client && under.believed_from.is_some_and(|at| at >= started))
+    });
+    match earlier {
+        Some(stood) => Err(format!(
+            "client {client} leads in term {term} of session {session}, and stood for it in session {}, which is over",
+            stood.session
+        )),
+        None => Ok(()),
     }
 }

@@ -17,8 +17,6 @@ pub(super) struct Fifo {
     overtaken: BTreeMap<usize, Token>,
     /// Requests of earlier runs of the hub, which may have been granted then.
     before: FxHashSet<(u64, RequestId)>,
-    /// Somebody asked for a lock-delay.
-    lock_delays: bool,
     /// Leaders have named successors, which come first.
     handed_over: bool,
 }
@@ -35,8 +33,6 @@ impl Invariant for Fifo {
                 self.before.extend(ledger.by_id.keys().cloned());
             }
             Fact::Asked { request, .. } => {
-                let delay = Taking::of(request).is_some_and(|taking| taking.lock_delay_ms > 0);
-                self.lock_delays |= delay;
                 self.handed_over |= matches!(&***request, Request::Resign(resign) if resign.to.is_some());
             }
             Fact::Answered { link, seq, result: Ok(response) } => {
@@ -74,7 +70,7 @@ impl Fifo {
             let Some(waiting) = ledger.takings.get(earlier) else { continue };
             let in_line = waiting.taking.priority >= granted.taking.priority
                 && waiting.taking.meets(&granted.taking)
-                && self.delays(&waiting.taking, &granted.taking)
+                && conflict(&waiting.taking, &granted.taking)
                 && !(self.handed_over && granted.taking.election);
             if in_line {
                 let overtaken = self.overtaken.entry(earlier).or_insert(token);
@@ -83,16 +79,9 @@ impl Fifo {
         }
         Ok(())
     }
+}
 
-    /// Whether one would delay the other. When a lock-delay ends, whoever comes in the same moment may be served before
-    /// those who waited for the end, if there are permits for all.
-    fn delays(&self, waiting: &Taking, granted: &Taking) -> bool {
-        match (waiting.claim, granted.claim) {
-            (Claim::Shared, Claim::Shared) => false,
-            (Claim::Permits { .. }, Claim::Permits { .. }) if self.lock_delays => {
-                !waiting.claim.goes_with(granted.claim)
-            }
-            _ => true,
-        }
-    }
+/// Whether one delays the other.
+fn conflict(one: &Taking, other: &Taking) -> bool {
+    !(one.claim == Claim::Shared && other.claim == Claim::Shared)
 }

@@ -1,10 +1,11 @@
-//! L4: who gave up, timed out, or whose session ended is not granted anything any more. (That nothing is lost by it
-//! for others shows at the end of a run: every wait must end.)
+//! L4: who gave up, timed out, or whose session ended is not granted anything any more; and an HTTP request that went
+//! before its answer leaves no grant behind that nobody was told of. (That nothing is lost by it for others shows at
+//! the end of a run: every wait must end.)
 
 use std::collections::BTreeMap;
 
-use raceproof_core::id::{RequestId, SessionId};
-use raceproof_core::wire::{Code, Event, LostReason, Request, Response};
+use raceproof_core::id::{RequestId, SessionId, Token};
+use raceproof_core::wire::{Code, Event, LockPage, LostReason, Request, Response};
 use rustc_hash::FxHashSet;
 
 use super::{Invariant, Ledger, Taking};
@@ -15,6 +16,8 @@ pub(super) struct Claims {
     /// Requests whose wait is over without a grant, by what ended it.
     over: BTreeMap<(u64, RequestId), &'static str>,
     dead: FxHashSet<SessionId>,
+    /// What the hub held already when it started: answers from before may have been lost with the crash.
+    from_before: FxHashSet<Token>,
 }
 
 impl Invariant for Claims {
@@ -28,6 +31,11 @@ impl Invariant for Claims {
                 self.over.clear();
                 self.dead.clear();
             }
+            Fact::HubUp { table, .. } => {
+                self.from_before =
+                    table.locks.iter().flat_map(|lock| &lock.holders).map(|holder| holder.token).collect();
+            }
+            Fact::Listed(table) => return self.all_are_told(ledger, table),
             Fact::Pushed { link, event: Event::SessionEnded { reason } } if *reason != LostReason::Superseded => {
                 self.dead.extend(ledger.links.get(link).and_then(|link| link.session));
             }
@@ -55,6 +63,32 @@ impl Invariant for Claims {
 }
 
 impl Claims {
+    /// Nothing is held over HTTP that nobody was told of and nobody waits for.
+    fn all_are_told(&self, ledger: &Ledger, table: &LockPage) -> Result<(), String> {
+        for (lock, holder) in table.locks.iter().flat_map(|lock| lock.holders.iter().map(move |holder| (lock, holder)))
+        {
+            let over_http = ledger.sessions.get(&holder.session.as_u64()).is_some_and(|session| !session.socket);
+            if !over_http
+                || ledger.grants.contains_key(&holder.token.as_u64())
+                || self.from_before.contains(&holder.token)
+            {
+                continue;
+            }
+            let waits = ledger.pending.values().any(|pending| {
+                let taking = pending.taking.and_then(|index| ledger.takings.get(index));
+                pending.session == Some(holder.session)
+                    && taking.is_some_and(|asked| asked.taking.names.contains(&lock.name))
+            });
+            if !waits {
+                return Err(format!(
+                    "token {} of {:?} was told to nobody, and nobody of session {} waits for it",
+                    holder.token, lock.name, holder.session
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn granted(&self, session: SessionId, id: Option<RequestId>) -> Result<(), String> {
         if self.dead.contains(&session) {
             return Err(format!("session {session} was granted something after it had ended"));

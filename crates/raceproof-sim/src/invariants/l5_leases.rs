@@ -1,5 +1,5 @@
 //! L5: a session's lease is never cut short, least of all by a restart or a stall of the server, and its grants end
-//! within 20 ms of it.
+//! within 20 ms of it, and whoever waited under it is told (E6).
 
 use raceproof_core::id::SessionId;
 use raceproof_core::wire::{Code, Event, LostReason, Request};
@@ -10,6 +10,19 @@ use crate::world::fact::Fact;
 
 /// Leases end this much after their time at the latest; the simulator's hub ticks up to half a millisecond late.
 const LATE: u64 = 21 * MS;
+/// How much longer the answer to a grant that is over by then may wait for the disk.
+const DISK: u64 = 50 * MS;
+
+/// The true time that passes while the hub's clock counts so many microseconds.
+pub(super) fn true_micros(micros: u64, hub_drift_ppm: i64) -> u64 {
+    micros * 1_000_000 / u64::try_from(1_000_000 + hub_drift_ppm).unwrap_or(1_000_000)
+}
+
+/// Until when the hub owes a session its lease.
+pub(super) fn owed(ledger: &Ledger, id: SessionId, hub_drift_ppm: i64) -> Option<Instant> {
+    let session = ledger.sessions.get(&id.as_u64()).filter(|session| session.ended.is_none())?;
+    Some(session.owed_from.max(ledger.grace_from) + true_micros(session.ttl, hub_drift_ppm).saturating_sub(2))
+}
 
 #[derive(Debug)]
 pub(super) struct Leases {
@@ -23,23 +36,29 @@ impl Leases {
         Self { hub_drift_ppm, went_on: 0 }
     }
 
-    /// The true time that passes while the hub's clock counts so many microseconds.
-    fn true_micros(&self, micros: u64) -> u64 {
-        micros * 1_000_000 / u64::try_from(1_000_000 + self.hub_drift_ppm).unwrap_or(1_000_000)
+    /// Until when a session's lease may last at the most, whatever became of it.
+    fn at_most(&self, ledger: &Ledger, id: SessionId) -> Option<Instant> {
+        let session = ledger.sessions.get(&id.as_u64())?;
+        Some((session.at_most_from + true_micros(session.ttl, self.hub_drift_ppm)).max(self.went_on) + LATE)
     }
 
-    /// Until when the hub owes a session its lease, and until when it may at most last.
-    fn lease(&self, ledger: &Ledger, id: SessionId) -> Option<(Instant, Instant)> {
-        let session = ledger.sessions.get(&id.as_u64()).filter(|session| session.ended.is_none())?;
-        let ttl = self.true_micros(session.ttl).saturating_sub(2);
-        let owed = session.owed_from.max(ledger.grace_from);
-        let at_most = session.renewal_asked.max(ledger.grace_at_most_from);
-        Some((owed + ttl, at_most + ttl))
+    /// Nobody waits for an answer under a lease that is over.
+    fn all_are_told(&self, ledger: &Ledger) -> Result<(), String> {
+        for ((link, seq), pending) in ledger.pending.iter().filter(|(_, pending)| pending.taking.is_some()) {
+            let until = pending.session.and_then(|id| self.at_most(ledger, id));
+            if until.is_some_and(|until| ledger.at > until + DISK) {
+                return Err(format!(
+                    "request {seq} on link {link} has no answer, though the lease of session {:?} was over at {until:?}",
+                    pending.session
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn not_early(&self, ledger: &Ledger, id: SessionId, how: &str) -> Result<(), String> {
-        match self.lease(ledger, id) {
-            Some((until, _)) if ledger.at < until => Err(format!(
+        match owed(ledger, id, self.hub_drift_ppm) {
+            Some(until) if ledger.at < until => Err(format!(
                 "session {id} {how}, but its lease lasts until {until}: {:?}",
                 ledger.sessions.get(&id.as_u64())
             )),
@@ -73,11 +92,12 @@ impl Invariant for Leases {
             }
             Fact::Listed(table) => {
                 for holder in table.locks.iter().flat_map(|lock| &lock.holders) {
-                    let until = self.lease(ledger, holder.session).map(|(_, at_most)| at_most);
-                    if until.is_some_and(|until| ledger.at > until.max(self.went_on) + LATE) {
+                    let until = self.at_most(ledger, holder.session);
+                    if until.is_some_and(|until| ledger.at > until) {
                         return Err(format!("token {} outlives its session's lease: {until:?}", holder.token));
                     }
                 }
+                return self.all_are_told(ledger);
             }
             _ => {}
         }

@@ -1,7 +1,7 @@
 //! What an outsider can know from the facts: which sessions live, what was asked and answered, who holds what and who
 //! believes so. The invariants read it; it judges nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,13 +11,16 @@ use rustc_hash::FxHashMap;
 
 use super::taking::Taking;
 
-use crate::world::clock::Instant;
+use crate::world::clock::{Instant, MS};
 use crate::world::fact::Fact;
 use crate::world::net::LinkId;
 
-/// A stall of the hub that it cannot miss, and one that it may take for one.
-const STALL: u64 = 60 * crate::world::clock::MS;
-const PERHAPS_STALL: u64 = 40 * crate::world::clock::MS;
+/// A stall of the hub that it cannot miss, and one that it may take for one: it ticks every 20 ms, and counts from the
+/// last tick.
+const STALL: u64 = 60 * MS;
+const PERHAPS_STALL: u64 = 28 * MS;
+/// How much longer a stall may seem to the hub than it was.
+const SEEMS_LONGER: u64 = 22 * MS;
 
 /// A session as the outsider sees it.
 #[derive(Clone, Debug)]
@@ -34,8 +37,11 @@ pub struct Session {
     pub link: Option<LinkId>,
     /// When the hub was last asked for a renewal that it then granted, by true time.
     pub renewed: Instant,
-    /// When the hub was last asked for a renewal.
-    pub renewal_asked: Instant,
+    /// From when on its lease lasts at most: since the hub was last asked for a renewal, started, or stood still.
+    pub at_most_from: Instant,
+    /// Whether it was certainly given a lease for a stall since its last renewal: another stall gives it no more than
+    /// what that one took.
+    pub graced: bool,
     /// From when on the hub owes it a lease: since its renewal, or since a stall that it was spared for.
     pub owed_from: Instant,
     /// Whether it may have been spared for a stall since its last renewal: further stalls are only not charged.
@@ -44,6 +50,16 @@ pub struct Session {
     pub ended: Option<Instant>,
     /// Its client counts on it until then.
     pub believed_until: Instant,
+    /// When its client first counted on it.
+    pub believed_from: Option<Instant>,
+}
+
+impl Session {
+    /// The hub is asked for a renewal, and may grant it.
+    fn is_renewed(&mut self, at: Instant) {
+        self.at_most_from = self.at_most_from.max(at);
+        self.graced = false;
+    }
 }
 
 /// A request that the hub was given, under its id or alone.
@@ -53,6 +69,8 @@ pub struct Asked {
     pub session: SessionId,
     /// What it is.
     pub taking: Taking,
+    /// When it was first asked.
+    pub at: Instant,
     /// The grant that it was answered with.
     pub token: Option<Token>,
 }
@@ -111,8 +129,6 @@ pub struct Ledger {
     pub grace_from: Instant,
     /// When the hub last went on after what it may have taken for a stall.
     went_on: Instant,
-    /// When every lease may have begun anew, since the hub may have noticed a stall.
-    pub grace_at_most_from: Instant,
     /// Sessions by id.
     pub sessions: FxHashMap<u64, Session>,
     /// Open connections.
@@ -133,6 +149,10 @@ pub struct Ledger {
     pub steals: Vec<(Instant, Arc<str>)>,
     /// The greatest token that the hub let go.
     pub newest: Option<Token>,
+    /// Every election that somebody stood for.
+    pub elections: BTreeSet<Arc<str>>,
+    /// When each client's process was last started.
+    pub started: FxHashMap<usize, Instant>,
 }
 
 impl Ledger {
@@ -148,7 +168,6 @@ impl Ledger {
         match fact {
             Fact::HubUp { run, .. } => self.hub_up(*run),
             Fact::HubResumed { since } => {
-                self.grace_at_most_from = self.at;
                 self.may_have_expired(*since);
                 self.spare(self.at - since);
             }
@@ -157,6 +176,9 @@ impl Ledger {
                 self.links.insert(*link, Link { client: *client, http: *http, session: None });
             }
             Fact::Disconnected { link } => self.disconnected(*link),
+            Fact::Started { client } => {
+                self.started.insert(*client, self.at);
+            }
             Fact::Asked { link, seq, session, request } => {
                 let bound = self.links.get(link).and_then(|link| link.session);
                 let session = session.as_ref().map(|key| key.id).or(bound);
@@ -172,6 +194,7 @@ impl Ledger {
             Fact::Lease { session, until, .. } => {
                 if let Some(session) = self.sessions.get_mut(&session.as_u64()) {
                     session.believed_until = session.believed_until.max(*until);
+                    session.believed_from.get_or_insert(self.at);
                 }
             }
             Fact::Believes { token, .. } => {
@@ -196,10 +219,11 @@ impl Ledger {
     fn hub_up(&mut self, run: u32) {
         self.run = run;
         self.grace_from = self.at;
-        self.grace_at_most_from = self.at;
         for session in self.sessions.values_mut() {
             session.link = None;
             session.spared = false;
+            session.at_most_from = self.at;
+            session.graced = false;
         }
     }
 
@@ -216,6 +240,9 @@ impl Ledger {
                 session.owed_from = if session.spared { moved } else { self.at };
             }
             session.spared = true;
+            let at_most = session.at_most_from + gap + gap / 64 + SEEMS_LONGER;
+            session.at_most_from = if session.graced { at_most } else { at_most.max(self.at) };
+            session.graced |= gap > STALL;
         }
     }
 
@@ -294,7 +321,7 @@ impl Ledger {
         if let Some(session) = session.and_then(|id| self.sessions.get_mut(&id.as_u64()))
             && matches!(**request, Request::Keepalive {})
         {
-            session.renewal_asked = at;
+            session.is_renewed(at);
         }
         let mut taking = None;
         match &**request {
@@ -304,8 +331,10 @@ impl Ledger {
             Request::Cancel { request } => {
                 let index = session.and_then(|session| self.by_id.get(&(session.as_u64(), request.clone())).copied());
                 self.open.retain(|open| Some(*open) != index);
-                let token = index.and_then(|index| self.takings.get(index)).and_then(|asked| asked.token);
-                if let Some(grant) = token.and_then(|token| self.grants.get_mut(&token.as_u64())) {
+                // It may have been granted by an earlier run of the hub.
+                let its =
+                    |grant: &&mut Grant| Some(grant.session) == session && grant.taking.id.as_ref() == Some(request);
+                for grant in self.grants.values_mut().filter(its) {
                     grant.over.get_or_insert(at);
                 }
             }
@@ -348,7 +377,7 @@ impl Ledger {
             }
         }
         if let Some(session) = self.sessions.get_mut(&id.as_u64()) {
-            session.renewal_asked = at;
+            session.is_renewed(at);
             session.link = Some(link);
         }
         if let Some(link) = self.links.get_mut(&link) {
@@ -364,11 +393,14 @@ impl Ledger {
             return Some(index);
         }
         let index = self.takings.len();
+        if taking.election {
+            self.elections.extend(taking.names.iter().cloned());
+        }
         self.open.push(index);
         if let Some(id) = taking.id.clone() {
             self.by_id.insert((session.as_u64(), id), index);
         }
-        self.takings.push(Asked { session, taking, token: None });
+        self.takings.push(Asked { session, taking, at: self.at, token: None });
         Some(index)
     }
 
@@ -389,11 +421,13 @@ impl Ledger {
                     socket,
                     link: socket.then_some(link),
                     renewed: pending.at,
-                    renewal_asked: pending.at,
+                    at_most_from: self.at,
+                    graced: false,
                     owed_from: pending.at,
                     spared: self.went_on > pending.at,
                     ended: None,
                     believed_until: 0,
+                    believed_from: None,
                 };
                 self.sessions.insert(session.id.as_u64(), session_view);
             }

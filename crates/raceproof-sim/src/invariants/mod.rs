@@ -14,6 +14,7 @@ mod l6_multi;
 mod l7_memory;
 mod l8_holder;
 mod ledger;
+mod lock_delay;
 mod taking;
 
 use std::fmt::Debug;
@@ -51,6 +52,7 @@ pub fn all(hub_drift_ppm: i64) -> Vec<Box<dyn Invariant>> {
         Box::<l12_retry::Retry>::default(),
         Box::new(l13_classes::Classes),
         Box::<elections::Elections>::default(),
+        Box::new(lock_delay::LockDelay::new(hub_drift_ppm)),
     ]
 }
 

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use raceproof_core::id::{SessionId, SessionKey, Token};
-use raceproof_core::wire::{Event, LockPage, LostReason, Problem, Request, Response};
+use raceproof_core::wire::{Election, Event, LockPage, LostReason, Problem, Request, Response};
 
 use super::clock::Instant;
 use super::net::LinkId;
@@ -103,6 +103,13 @@ pub enum Fact<'a> {
     },
     /// The hub's own list of all locks.
     Listed(&'a LockPage),
+    /// The hub's own view of an election.
+    Led(&'a Election),
+    /// A client's process starts.
+    Started {
+        /// The client.
+        client: usize,
+    },
     /// A client counts its lease to this true time.
     Lease {
         /// The client.

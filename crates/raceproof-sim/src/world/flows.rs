@@ -291,7 +291,7 @@ impl World {
             wait_ms,
             class: if self.rng.chance(self.plan.reclaim) { Class::Reclaim } else { Class::Durable },
             priority: if self.rng.chance(self.plan.priority) { self.rng.pick(&[1, 2, 3]) } else { 0 },
-            lock_delay_ms: if self.rng.chance(self.plan.lock_delay) { self.rng.range(1, 200) } else { 0 },
+            lock_delay_ms: if self.rng.chance(self.plan.lock_delay) { self.rng.range(1, 400) } else { 0 },
             owner,
         }
     }

@@ -76,6 +76,8 @@ pub struct Link {
     pub client_open: bool,
     /// The hub's run that it leads to.
     pub run: u32,
+    /// How much longer than usual it takes what the client says on it.
+    pub lag: u64,
 }
 
 impl Link {

@@ -20,7 +20,9 @@ impl World {
     pub(super) fn dial(&mut self, client: usize, http: bool) -> LinkId {
         let id = self.links.len();
         let pipe = || Pipe { queue: VecDeque::new(), last: 0, cut: false };
-        self.links.push(Link { client, http, up: pipe(), down: pipe(), hub_open: false, client_open: true, run: 0 });
+        let (up, down) = (pipe(), pipe());
+        let lag = if self.rng.chance(self.plan.stray) { self.rng.range(20 * MS, 1_500 * MS) } else { 0 };
+        self.links.push(Link { client, http, up, down, hub_open: false, client_open: true, run: 0, lag });
         let delay = self.delay();
         self.after(delay, Event::Dialled(id));
         id
@@ -48,7 +50,9 @@ impl World {
     pub(super) fn send(&mut self, id: LinkId, up: bool, message: Message) {
         let (delay, now) = (self.delay(), self.now);
         let (run, is_up) = (self.hub.run, self.hub.is_up());
+        let calm = self.calm;
         let Some(link) = self.links.get_mut(id) else { return };
+        let delay = if up && !calm { delay + link.lag } else { delay };
         let stale = link.run != run && is_up;
         let pipe = link.pipe(up);
         if pipe.cut {
@@ -107,6 +111,10 @@ impl World {
         self.trace.line(self.now, format_args!("hub: link {id} is gone"));
         self.judge.see(&Fact::Disconnected { link: id });
         self.hub_input(super::hub::Input::Other, |hub, now| hub.disconnect(now, Link::conn(id)));
+        // What an HTTP request leaves behind that went before its answer, before its caller can say anything else.
+        if self.links.get(id).is_some_and(|link| link.http) {
+            self.look_at_hub();
+        }
     }
 
     fn client_receives(&mut self, id: LinkId, message: Message) {
@@ -134,17 +142,24 @@ impl World {
 
     /// A connection breaks: what is on it is lost, and its ends learn of it in time, late, or when they next look.
     pub(super) fn cut(&mut self, id: LinkId) {
+        let arrives = self.plan.stray > 0 && !self.calm && self.hub.is_up() && self.rng.chance(500);
+        let now = self.now;
         let Some(link) = self.links.get_mut(id) else { return };
+        // What the client has said may be behind the break already, and come out late.
+        let said = if arrives { link.up.last.saturating_sub(now) } else { 0 };
         for up in [true, false] {
             let pipe = link.pipe(up);
             pipe.cut = true;
-            pipe.queue.clear();
+            if !up || said == 0 {
+                pipe.queue.clear();
+            }
         }
         self.trace.line(self.now, format_args!("link {id} breaks"));
         self.count(Happening::Broken);
         for by_hub in [true, false] {
             let late = self.rng.chance(self.plan.half_open);
             let delay = if late { self.rng.range(100 * MS, 4_000 * MS) } else { self.rng.range(0, 5 * MS) };
+            let delay = if by_hub { delay.max(said + 1) } else { delay };
             self.after(delay, Event::CutSeen { link: id, by_hub });
         }
     }

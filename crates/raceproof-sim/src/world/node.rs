@@ -116,6 +116,7 @@ impl World {
         node.life += 1;
         node.speaker = speaker;
         node.flows = (0..plan.flows).map(Flow::new).collect();
+        self.judge.see(&Fact::Started { client });
         self.trace.line(self.now, format_args!("client {client}: starts (ttl {} ms)", plan.ttl_ms));
         if plan.http {
             self.http_begins(client);

@@ -102,6 +102,8 @@ pub struct Plan {
     pub delay: u64,
     /// The chance that a message takes up to twenty times as long.
     pub slow: u32,
+    /// The chance that what a client says on a connection takes long to arrive.
+    pub stray: u32,
     /// The chance that the end of a connection stays unseen for long, for each of its ends.
     pub half_open: u32,
     /// The chance that an HTTP request is sent twice.
@@ -157,6 +159,7 @@ impl Plan {
             work_until,
             delay: rng.pick(&[200, 1_000, 5_000, 20_000]),
             slow: rng.pick(&[0, 0, 20, 100]),
+            stray: 0,
             half_open: rng.pick(&[0, 200, 600]),
             twice: rng.pick(&[0, 100, 400]),
             flush: rng.pick(&[100, 1_000, 8_000]),
@@ -172,7 +175,7 @@ impl Plan {
             cancel: rng.pick(&[0, 50, 300]),
             late: rng.pick(&[0, 20, 150]),
             campaign: rng.pick(&[0, 0, 100, 400]),
-            lock_delay: rng.pick(&[0, 0, 100]),
+            lock_delay: rng.pick(&[0, 0, 100, 500]),
             priority: rng.pick(&[0, 0, 300]),
             hold: rng.pick(&[1, 20, 100, 400]) * MS,
             json_every: if rng.chance(60) { 7 } else { 0 },
@@ -182,7 +185,40 @@ impl Plan {
         if rng.chance(80) {
             plan.forgets(&mut rng);
         }
+        if rng.chance(80) {
+            plan.falters(&mut rng);
+        }
+        plan.stray = rng.pick(&[0, 0, 0, 100]);
+        if rng.chance(80) {
+            plan.strays(&mut rng);
+        }
         plan
+    }
+
+    /// Clients that lose their connections again and again, and whose words on those that they gave up come late.
+    fn strays(&mut self, rng: &mut Rng) {
+        (self.stray, self.names, self.hold, self.work_until) = (500, 1, 400 * MS, 2_500 * MS);
+        (self.several, self.campaign, self.flush) = (0, 0, 100);
+        for client in &mut self.clients {
+            (client.http, client.ttl_ms) = (false, rng.range(1_500, 3_000));
+        }
+        for _ in 0..rng.range(2, 4) {
+            let (at, client) = (rng.range(20 * MS, self.work_until), rng.index(self.clients.len()));
+            for at in [at, at + rng.range(10 * MS, 300 * MS)] {
+                self.faults.push((at, Fault::Break { client, one: false }));
+            }
+        }
+    }
+
+    /// A hub that stands still for a moment, again and again, while a dead client's lease runs.
+    fn falters(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.range(3, 10) {
+            let at = rng.range(20 * MS, self.work_until);
+            self.faults.push((at, Fault::HubStall { length: rng.range(10, 150) * MS }));
+        }
+        let client = rng.index(self.clients.len());
+        let at = rng.range(20 * MS, self.work_until);
+        self.faults.push((at, Fault::Crash { client, down: self.work_until }));
     }
 
     /// A hub that comes back at once and has forgotten what it granted lately, while its holders hold on.

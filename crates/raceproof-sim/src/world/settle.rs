@@ -61,8 +61,7 @@ impl World {
     /// Looks at the hub's lists, and at the end whether all has ended.
     pub(super) fn look(&mut self) {
         if self.hub.is_up() && !self.hub.is_stalled() {
-            let table = self.table();
-            self.judge.see(&Fact::Listed(&table));
+            self.look_at_hub();
         }
         if self.calm && self.has_ended() {
             let table = self.table();
@@ -73,6 +72,17 @@ impl World {
         }
         let next = if self.calm { 20 * MS } else { self.rng.range(5 * MS, 60 * MS) };
         self.after(next, Event::Look);
+    }
+
+    /// Shows the hub's own lists to the judge.
+    pub(super) fn look_at_hub(&mut self) {
+        let table = self.table();
+        self.judge.see(&Fact::Listed(&table));
+        for name in self.judge.elections() {
+            if let Some(Response::Election(election)) = self.ask_aside(Request::Election { name }) {
+                self.judge.see(&Fact::Led(&election));
+            }
+        }
     }
 
     fn has_ended(&self) -> bool {

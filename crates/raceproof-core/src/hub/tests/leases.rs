@@ -202,6 +202,25 @@ fn a_lock_delay_closes_the_name_after_a_lease_ended_by_itself() {
 }
 
 #[test]
+fn l3_whoever_comes_as_a_lock_delay_ends_is_behind_those_who_waited_for_it() {
+    let mut bench = Bench::new();
+    let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
+    let (b, c) = (bench.client("b"), bench.client("c"));
+    let permit = || Acquire { permits: Some(3), lock_delay_ms: 2_000, ..lock("x") };
+    let asked = bench.acquire(a, permit());
+    bench.granted(asked);
+    bench.pass(1_000);
+    let waiting = bench.acquire(b, permit());
+    bench.pass(1_990);
+    assert!(bench.waits(waiting), "two permits are free, and the name is closed");
+    // The delay is over, and its timer has not fired.
+    bench.now += Duration::from_millis(15);
+    let late = bench.acquire(c, permit());
+    bench.pass(0);
+    assert!(bench.granted(waiting).token < bench.granted(late).token);
+}
+
+#[test]
 fn a_lock_delay_survives_a_crash_in_full() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
