@@ -14,7 +14,9 @@ pub(crate) fn lint(run: &Run) -> Result<()> {
     Cargo::new(clippy).run(run)?;
     // What a user of the library gets without asking, the least that can be asked for, and each feature by itself.
     let one = |feature| ["--no-default-features", "--features", feature];
-    for features in [&[][..], &["--no-default-features"], &one("client"), &one("store"), &one("fence-http")] {
+    for features in
+        [&[][..], &["--no-default-features"], &one("client"), &one("store"), &one("cache"), &one("fence-http")]
+    {
         Cargo::new(["clippy", "--package", "raceproof"]).args(features).args(["--", "--deny", "warnings"]).run(run)?;
     }
     // Links have to lead somewhere with every feature, and without any.

@@ -11,11 +11,13 @@
 //! - [`local`]: the hub in its callers' own process, without leases, log or connections.
 //! - [`guard`]: when a command that runs under a lock is stopped.
 //! - [`fence`]: which tokens a resource refuses.
+//! - [`cache`]: who loads what is missing, and which loads still count.
 //! - [`service`]: one value that many want, made once and cleaned up once.
 //! - [`resilience`]: breakers, retries, and what else keeps one failure from becoming many.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
+pub mod cache;
 pub mod client;
 pub mod fence;
 pub mod guard;

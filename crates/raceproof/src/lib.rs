@@ -18,8 +18,11 @@
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
 //! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] need not know the time exactly.
 //! - `store`: the embedded store, for servers.
+//! - `cache`: values by key that are loaded once.
 //! - `fence-http`: a tower layer that checks tokens.
 
+#[cfg(feature = "cache")]
+pub mod cache;
 #[cfg(feature = "client")]
 pub mod clock;
 

@@ -1,0 +1,97 @@
+//! How long entries live.
+
+use std::time::Duration;
+
+use crate::time::Time;
+
+/// What a cache is told at the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// How long a value is fresh; none for ever.
+    pub ttl: Option<Duration>,
+    /// How long after that it may still be served while it is loaded again.
+    pub stale: Duration,
+    /// How long it is remembered that there is no value; none does not remember it.
+    pub absent_ttl: Option<Duration>,
+    /// How long after a failed refresh a stale value is served before the next.
+    pub retry: Duration,
+    /// Loads that may be under way or queued at a time.
+    pub loads_max: usize,
+    /// Callers that may wait for one load.
+    pub waiters_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ttl: None,
+            stale: Duration::ZERO,
+            absent_ttl: None,
+            retry: Duration::from_secs(1),
+            loads_max: 10_000,
+            waiters_max: 100_000,
+        }
+    }
+}
+
+impl Config {
+    /// The times of a value that came at `now`.
+    #[must_use]
+    pub fn value(&self, now: Time) -> Times {
+        let fresh_until = self.ttl.map_or(Time::MAX, |ttl| now + ttl);
+        Times { fresh_until, stale_until: fresh_until + self.stale }
+    }
+
+    /// The times of the knowledge, come at `now`, that there is no value; none if it is not kept.
+    #[must_use]
+    pub fn absent(&self, now: Time) -> Option<Times> {
+        let until = now + self.absent_ttl?;
+        Some(Times { fresh_until: until, stale_until: until })
+    }
+
+    /// The times of a stale value whose refresh failed at `now`: it is served for a while before the next.
+    #[must_use]
+    pub fn retried(&self, times: Times, now: Time) -> Times {
+        let again = (now + self.retry).min(times.stale_until);
+        Times { fresh_until: times.fresh_until.max(again), ..times }
+    }
+
+    /// Whether any answer depends on the time.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.ttl.is_some() || self.absent_ttl.is_some()
+    }
+}
+
+/// Until when an entry may be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    fresh_until: Time,
+    stale_until: Time,
+}
+
+impl Times {
+    /// What the entry is worth at `now`.
+    #[must_use]
+    #[inline]
+    pub fn at(&self, now: Time) -> Freshness {
+        if now < self.fresh_until {
+            Freshness::Fresh
+        } else if now < self.stale_until {
+            Freshness::Stale
+        } else {
+            Freshness::Expired
+        }
+    }
+}
+
+/// What an entry is worth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Freshness {
+    /// It is served.
+    Fresh,
+    /// It is served, and loaded again.
+    Stale,
+    /// It is not served any more.
+    Expired,
+}
