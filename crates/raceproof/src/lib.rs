@@ -17,6 +17,7 @@
 //! # Features
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
 //! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] need not know the time exactly.
+//! - `config`: the settings of the rooms from `raceproof.toml` and the environment.
 //! - `store`: the embedded store, for servers.
 //! - `cache`: values by key that are loaded once.
 //! - `fence-http`: a tower layer that checks tokens.
@@ -30,6 +31,8 @@ pub mod clock;
 mod builder;
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "config")]
+pub mod config;
 mod coordinator;
 mod election;
 #[cfg(feature = "client")]
@@ -78,6 +81,11 @@ pub use semaphore::Semaphore;
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// The reference of the settings, as doctests.
+#[cfg(all(doctest, feature = "config"))]
+#[doc = include_str!("../../../docs/configuration.md")]
+mod configuration {}
 
 /// The guide's programs, as doctests.
 #[cfg(all(doctest, feature = "client"))]

@@ -23,18 +23,6 @@ pub(crate) struct Key {
     pub check: fn(&str) -> Result<(), String>,
 }
 
-/// Variables with our prefix that are not settings: what a command under `lock` or `elect` gets, what a build reads,
-/// what is logged.
-pub(crate) const NOT_SETTINGS: [&str; 7] = [
-    "RACEPROOF_LOCK",
-    "RACEPROOF_FENCE",
-    "RACEPROOF_DEADLINE",
-    "RACEPROOF_ELECTION",
-    "RACEPROOF_TERM",
-    "RACEPROOF_COMMIT",
-    "RACEPROOF_LOG",
-];
-
 const fn key(name: &'static str, variable: &'static str, default: Option<&'static str>, about: &'static str) -> Key {
     Key { name, variable, default, about, secret: false, list: false, check: any }
 }

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, KEYS, Key, NOT_SETTINGS, Origin, Settings, Value};
+use super::{ConfigError, KEYS, Key, Origin, Settings, Value};
 
 const PREFIX: &str = "RACEPROOF_";
-/// A name this far off may still be meant.
-const NEAR: f64 = 0.7;
 
 /// What there is to read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
     /// Files, the weakest first. Those that do not exist are passed over.
     pub files: Vec<PathBuf>,
@@ -33,7 +31,12 @@ impl Sources {
 }
 
 /// Reads everything and checks it. Also returns what to warn of: variables that look like misspelt settings.
+///
+/// The rooms of the library have their settings in the same places, and the library knows which keys there are in all;
+/// what is not the program's is its to check.
 pub(crate) fn load(sources: &Sources) -> Result<(Settings, Vec<String>), ConfigError> {
+    let Sources { files, variables } = sources.clone();
+    let rooms = raceproof::config::Config::from_sources(&raceproof::config::Sources { files, variables })?;
     let mut values = BTreeMap::new();
     for key in &KEYS {
         if let Some(default) = key.default {
@@ -43,8 +46,8 @@ pub(crate) fn load(sources: &Sources) -> Result<(Settings, Vec<String>), ConfigE
     for path in &sources.files {
         read_file(path, &mut values)?;
     }
-    let warnings = read_variables(&sources.variables, &mut values)?;
-    Ok((Settings(values), warnings))
+    read_variables(&sources.variables, &mut values)?;
+    Ok((Settings(values), rooms.warnings().to_vec()))
 }
 
 fn read_file(path: &Path, values: &mut BTreeMap<&'static str, Value>) -> Result<(), ConfigError> {
@@ -75,10 +78,7 @@ fn set(
     origin: &Origin,
     values: &mut BTreeMap<&'static str, Value>,
 ) -> Result<(), ConfigError> {
-    let Some(key) = KEYS.iter().find(|key| key.name == name) else {
-        let near = nearest(name, KEYS.iter().map(|key| key.name));
-        return Err(ConfigError::UnknownKey { origin: origin.clone(), key: name.to_owned(), near });
-    };
+    let Some(key) = KEYS.iter().find(|key| key.name == name) else { return Ok(()) };
     let texts = match entry {
         toml::Value::Array(entries) if key.list => entries.iter().map(scalar).collect(),
         entry => vec![scalar(entry)],
@@ -89,8 +89,7 @@ fn set(
 fn read_variables(
     variables: &[(String, String)],
     values: &mut BTreeMap<&'static str, Value>,
-) -> Result<Vec<String>, ConfigError> {
-    let mut warnings = Vec::new();
+) -> Result<(), ConfigError> {
     for (name, text) in variables {
         let origin = Origin::Variable(name.clone());
         match KEYS.iter().find(|key| key.variable == name) {
@@ -101,16 +100,10 @@ fn read_variables(
                 insert(key, texts, &origin, values)?;
             }
             Some(key) => insert(key, vec![text.clone()], &origin, values)?,
-            None if NOT_SETTINGS.contains(&name.as_str()) => {}
-            // The prefix is not ours alone: a program of the user's may have variables of its own.
-            None => {
-                if let Some(near) = nearest(name, KEYS.iter().map(|key| key.variable)) {
-                    warnings.push(format!("${name} is not a setting and has no effect; did you mean ${near}?"));
-                }
-            }
+            None => {}
         }
     }
-    Ok(warnings)
+    Ok(())
 }
 
 fn insert(
@@ -136,12 +129,4 @@ fn scalar(entry: &toml::Value) -> String {
         toml::Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-fn nearest(name: &str, names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    let scored = names.map(|candidate| (strsim::jaro_winkler(name, candidate), candidate));
-    let best = scored.max_by(|left, right| left.0.total_cmp(&right.0))?;
-    // A shared prefix makes every variable look like every other: ask for more there.
-    let enough = if name.starts_with(PREFIX) { 0.93 } else { NEAR };
-    (best.0 >= enough).then_some(best.1)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-pub(crate) use keys::{KEYS, Key, NOT_SETTINGS, address};
+pub(crate) use keys::{KEYS, Key, address};
 pub(crate) use load::{Sources, load};
 
 /// Where a value comes from.
@@ -62,16 +62,9 @@ pub(crate) enum ConfigError {
         /// What is wrong.
         detail: String,
     },
-    /// There is no such key.
-    #[error("{origin}: there is no setting {key:?}{}", near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default())]
-    UnknownKey {
-        /// Where it is.
-        origin: Origin,
-        /// The key.
-        key: String,
-        /// A key that looks like it.
-        near: Option<&'static str>,
-    },
+    /// There is no such key, or a setting of the library's rooms cannot be used.
+    #[error(transparent)]
+    Rooms(#[from] raceproof::config::ConfigError),
     /// A value is not of its kind.
     #[error("{origin}: {key} is {text:?}: {detail}")]
     Value {

@@ -89,3 +89,22 @@ fn every_default_is_a_value() {
         }
     }
 }
+
+#[test]
+fn the_library_knows_the_settings_of_the_program() {
+    assert_eq!(KEYS.map(|key| key.name), raceproof::config::program::KEYS);
+    let variable = |name: &str| format!("RACEPROOF_{}", name.to_uppercase().replace(['.', '-'], "_"));
+    for key in &KEYS {
+        assert_eq!(key.variable, variable(key.name));
+    }
+}
+
+#[test]
+fn the_settings_of_rooms_live_in_the_same_file_and_are_checked() {
+    let (_dir, sources) = sources("server = 'http://a:1'\n[service.db]\ntimeout = '1s'\n", "", &[]);
+    assert_eq!(load(&sources).expect("settings").0.text("server"), Some("http://a:1"));
+    assert_eq!(
+        refused("[service.db]\ntimeot = '1s'", &[]),
+        "DIR/user.toml: there is no setting \"service.db.timeot\"; did you mean \"service.db.timeout\"?"
+    );
+}

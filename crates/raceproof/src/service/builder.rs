@@ -55,6 +55,16 @@ where
         self
     }
 
+    /// Everything that a section `[service]` says.
+    #[cfg(feature = "config")]
+    #[must_use]
+    pub fn configured(mut self, config: &crate::config::ServiceConfig) -> Self {
+        let backoff = |first| Backoff { first, max: config.backoff_max };
+        self.timeout = config.timeout;
+        self.config = Config { backoff: config.backoff.map(backoff), waiters_max: config.waiters_max };
+        self
+    }
+
     /// How many callers may wait at a time. Default: 100,000.
     #[must_use]
     pub const fn waiters_max(mut self, limit: usize) -> Self {

@@ -1,0 +1,55 @@
+//! `[service]`: values that are made once.
+
+use std::time::Duration;
+
+use raceproof_core::service::Config;
+
+use crate::config::schema::{Key, keys, sealed};
+
+/// The section `[service]`; see [`service::Builder::configured`](crate::service::Builder::configured).
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ServiceConfig {
+    /// How long an initialisation may take.
+    pub timeout: Option<Duration>,
+    /// How long callers are refused after a failure.
+    pub backoff: Option<Duration>,
+    /// The longest time that callers are refused, after failures in a row.
+    pub backoff_max: Duration,
+    /// How many callers may wait.
+    pub waiters_max: usize,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        let config = Config::default();
+        Self {
+            timeout: None,
+            backoff: config.backoff.map(|backoff| backoff.first),
+            backoff_max: config.backoff.map_or(Duration::from_secs(60), |backoff| backoff.max),
+            waiters_max: config.waiters_max,
+        }
+    }
+}
+
+impl sealed::Section for ServiceConfig {
+    const NAME: &'static str = "service";
+    const ABOUT: &'static str = "Values that are made once and shared.";
+    type Values = Self;
+
+    fn keys() -> Vec<Key<Self>> {
+        keys![
+            "timeout" timeout: Option<Duration> = "timeout", "how long an initialisation may take";
+            "backoff" backoff: Option<Duration>, "how long callers are refused after a failure; doubles with each in a row";
+            "backoff-max" backoff_max: Duration, "the longest that callers are refused";
+            "waiters-max" waiters_max: usize = "waiters-max", "how many callers may wait at a time";
+        ]
+    }
+
+    fn build(values: Self) -> Result<Self, String> {
+        match values.backoff {
+            Some(first) if first > values.backoff_max => Err("backoff is longer than backoff-max".into()),
+            _ => Ok(values),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! `[async]`: what holds for every room that does not say it for itself.
+
+use std::time::Duration;
+
+use crate::config::schema::{Key, keys, sealed};
+
+/// The section `[async]`. What it does not say is left to each room.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct AsyncConfig {
+    /// How long one piece of work may take.
+    pub timeout: Option<Duration>,
+    /// How many callers may wait for one thing.
+    pub waiters_max: Option<usize>,
+}
+
+impl sealed::Section for AsyncConfig {
+    const NAME: &'static str = super::SHARED;
+    const ABOUT: &'static str = "What holds for every room that does not say it for itself.";
+    const NAMED: bool = false;
+    type Values = Self;
+
+    fn keys() -> Vec<Key<Self>> {
+        keys![
+            "timeout" timeout: Option<Duration>, "how long one piece of work may take";
+            "waiters-max" waiters_max: Option<usize>, "how many callers may wait for one thing";
+        ]
+    }
+
+    fn build(values: Self) -> Result<Self, String> {
+        Ok(values)
+    }
+}
