@@ -1,11 +1,22 @@
-//! What keeps one failure from becoming many: circuit breakers and retries.
+//! What keeps one failure from becoming many: circuit breakers, retries, rate limits, debouncing, throttling, timeouts.
 //!
 //! Every handle here is cheap to clone, and its clones share one state. Decisions are the core's
-//! ([`raceproof_core::resilience`]); times are Tokio's, so a test that pauses Tokio's time pauses these too.
+//! ([`raceproof_core::resilience`]); times are Tokio's, so a test that pauses Tokio's time before it makes a handle
+//! pauses that too.
 
 pub mod breaker;
 mod clock;
+pub mod debounce;
+pub mod limiter;
+mod queue;
 pub mod retry;
+mod throttle;
+mod timeout;
 
 pub use breaker::Breaker;
+pub use debounce::Debounce;
+pub use limiter::{KeyedRateLimiter, RateLimiter};
+pub use queue::QueueFull;
 pub use retry::Retry;
+pub use throttle::{Throttle, TooSoon};
+pub use timeout::{TimedOut, Timeout};
