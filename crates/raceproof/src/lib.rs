@@ -38,6 +38,7 @@ mod election;
 #[cfg(feature = "client")]
 mod end;
 mod error;
+pub mod events;
 pub mod fence;
 mod guard;
 mod handle;
@@ -48,6 +49,7 @@ mod lock;
 mod names;
 mod observer;
 mod owner;
+mod panic;
 mod query;
 pub mod resilience;
 mod rt;
