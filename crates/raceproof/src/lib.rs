@@ -21,6 +21,7 @@
 //! - `store`: the embedded store, for servers.
 //! - `cache`: values by key that are loaded once.
 //! - `fence-http`: a tower layer that checks tokens.
+//! - `tower`: policies of [`resilience`] as tower layers.
 
 #[cfg(feature = "cache")]
 pub mod cache;
