@@ -59,6 +59,7 @@ pub mod service;
 #[cfg(feature = "store")]
 pub mod store;
 mod sync;
+pub mod task;
 mod waiting;
 
 #[cfg(feature = "client")]

@@ -1,9 +1,10 @@
 //! Panics of foreign code, kept from the tasks that run it.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
+
+use crate::rt::message;
 
 /// The output of the future, or the message of its panic.
 ///
@@ -12,13 +13,7 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
-        Err(payload) => Poll::Ready(Err(message(payload.as_ref()))),
+        Err(payload) => Poll::Ready(Err(message(&*payload).to_string())),
     })
     .await
-}
-
-/// What was said when it panicked.
-pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }

@@ -1,5 +1,7 @@
 //! Stopping tasks: asked first, by force when the time is over (T2).
 
+use std::sync::Arc;
+
 use super::config::Spec;
 use super::error::RefusedBecause;
 use super::run::{Cause, EventKind, RunId, State};
@@ -74,6 +76,9 @@ impl Supervisor {
                 State::Stopping { aborted, .. } => {
                     *aborted = true;
                     self.counters.aborted += 1;
+                    if self.closed {
+                        self.forced.push(Arc::clone(&run.name));
+                    }
                     self.event(id, EventKind::Aborting);
                     self.outputs.push_back(Output::Abort(id));
                 }

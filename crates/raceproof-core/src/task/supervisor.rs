@@ -53,6 +53,8 @@ pub struct Running {
     pub name: Arc<str>,
     /// Which task of this name.
     pub run: RunId,
+    /// Since when its body runs.
+    pub since: Time,
     /// Whether it was asked to stop.
     pub stopping: bool,
 }
@@ -92,6 +94,7 @@ pub struct Supervisor {
     pub(super) outputs: VecDeque<Output>,
     pub(super) counters: Counters,
     pub(super) closed: bool,
+    pub(super) forced: Vec<Arc<str>>,
     next_id: u64,
 }
 
@@ -107,6 +110,7 @@ impl Supervisor {
             outputs: VecDeque::new(),
             counters: Counters::default(),
             closed: false,
+            forced: Vec::new(),
             next_id: 0,
         }
     }
@@ -303,13 +307,18 @@ impl Supervisor {
     /// Tasks that have been started and have not ended, in the order of their submission.
     pub fn running(&self) -> impl Iterator<Item = Running> {
         self.runs.iter().filter_map(|(id, run)| {
-            let stopping = match run.state {
-                State::Running { .. } => false,
-                State::Stopping { .. } => true,
+            let (since, stopping) = match run.state {
+                State::Running { since } => (since, false),
+                State::Stopping { since, .. } => (since, true),
                 State::Queued | State::Pausing { .. } => return None,
             };
-            Some(Running { name: Arc::clone(&run.name), run: *id, stopping })
+            Some(Running { name: Arc::clone(&run.name), run: *id, since, stopping })
         })
+    }
+
+    /// Names of the tasks that were stopped by force since the shutdown began.
+    pub fn forced(&self) -> impl Iterator<Item = &str> {
+        self.forced.iter().map(|name| &**name)
     }
 
     /// How many tasks wait for others of the same name.

@@ -222,6 +222,7 @@ fn t2_shutting_down_stops_everything_and_keeps_the_names_of_the_stuck() {
     assert_eq!(machine.running().map(|run| run.name.to_string()).collect::<Vec<_>>(), ["sync"]);
     machine.ended(later(11), stuck, End::Dropped);
     assert!(machine.is_idle());
+    assert_eq!(machine.forced().collect::<Vec<_>>(), ["sync"]);
 }
 
 #[test]
