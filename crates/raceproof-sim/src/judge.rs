@@ -158,6 +158,7 @@ impl Judge {
         let conclusion = self.histories.judge(&self.ledger);
         self.report.count_many(Happening::Judged, conclusion.calls);
         self.report.count_many(Happening::Undecided, conclusion.undecided);
+        self.report.count_many(Happening::UndecidedRefusals, conclusion.undecided_refusals);
         if let Some(what) = conclusion.violation {
             self.complain("history", what);
         }

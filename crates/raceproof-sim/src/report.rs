@@ -95,6 +95,8 @@ happenings! {
     Judged,
     /// The history checker gave a part of a history up.
     Undecided,
+    /// The history checker gave the refusals of a part up, and judged the rest of it.
+    UndecidedRefusals,
 }
 
 /// Counts.

@@ -124,6 +124,29 @@ fn an_unknown_release_may_have_happened_at_any_later_time() {
 }
 
 #[test]
+fn an_unknown_acquire_may_be_granted_at_any_later_time_and_end_at_any_time_after_that() {
+    let with = |asked: Option<u64>| {
+        let mut history = History::new();
+        history.answered(1, take(1, 1), 0, 10, granted(1));
+        history.answered(1, FencedOp::Release { owner: 1, token: 1 }, 20, 30, FencedAnswer::Done);
+        history.answered(2, take(2, 1), 1_000, 1_010, FencedAnswer::Refused);
+        history.answered(3, take(3, 1), 2_000, 2_010, granted(9));
+        if let Some(asked) = asked {
+            history.unknown(7, take(7, 1), asked);
+            history.unknown(7, FencedOp::End { owner: 7 }, asked);
+        }
+        history
+    };
+    assert!(!accepts(&Fenced::mutex(), &with(None)), "nobody holds it when the second is refused");
+    assert!(accepts(&Fenced::mutex(), &with(Some(5))), "asked in the time of the first, granted long after, and over");
+    assert!(accepts(&Fenced::mutex(), &with(Some(1_005))));
+    assert!(!accepts(&Fenced::mutex(), &with(Some(1_011))), "not before it was asked");
+    let mut greater = with(Some(5));
+    greater.answered(4, take(4, 1), 1_020, 1_030, granted(2));
+    assert!(!accepts(&Fenced::mutex(), &greater), "it took a token of its own");
+}
+
+#[test]
 fn a_lease_lets_the_next_in_from_when_its_holder_stopped_believing() {
     let with_end = |believed_until: u64| {
         let mut history = History::new();

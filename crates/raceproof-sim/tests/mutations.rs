@@ -42,6 +42,7 @@ const BUGS: &[(Mutation, &str)] = &[
     (Mutation::Hub(InHub::TransferKeepsLead), "elections"),
     (Mutation::Hub(InHub::UndeliveredKept), "l4_claims"),
     (Mutation::Hub(InHub::CandidateForgotten), "l5_leases"),
+    (Mutation::Hub(InHub::FreeRefused), "history"),
     (Mutation::Client(InClient::LeaseFromReceipt), "l8_holder"),
     (Mutation::Client(InClient::NoDriftMargin), "l8_holder"),
     (Mutation::Client(InClient::LateLoss), "l8_holder"),

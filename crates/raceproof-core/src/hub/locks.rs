@@ -184,6 +184,9 @@ impl Hub {
     fn ask_first(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
         self.admit(session, &want)?;
         let gated = self.recovery.is_some() && !self.config.has(Mutation::GateSkipped);
+        if want.wait_ms == 0 && self.config.has(Mutation::FreeRefused) && self.had(session, &want) {
+            return Err(self.refusal(now, &want, gated));
+        }
         if !gated && self.table.is_free(&want.keys, want.claim, want.rank) {
             let token = self.grant(now, session, want.keys, want.claim, want.terms);
             let Some(grant) = self.table.grant(token) else { return Err(session_unknown(session)) };
@@ -196,6 +199,11 @@ impl Hub {
         }
         self.admit_wait(session, &want)?;
         self.queue(now, caller, session, want)
+    }
+
+    /// Whether the session held the same before.
+    fn had(&self, session: SessionId, want: &Want) -> bool {
+        self.sessions.get(&session).is_some_and(|session| session.past_all().any(|past| past.keys == want.keys))
     }
 
     fn admit(&self, session: SessionId, want: &Want) -> Result<(), Problem> {

@@ -56,6 +56,8 @@ pub enum Mutation {
     UndeliveredKept,
     /// Ends a session without a word to its candidates.
     CandidateForgotten,
+    /// Takes a grant that is over for one that is held, when its session tries again.
+    FreeRefused,
 }
 
 #[cfg(feature = "mutations")]
@@ -88,5 +90,6 @@ impl Mutation {
         Self::TransferKeepsLead,
         Self::UndeliveredKept,
         Self::CandidateForgotten,
+        Self::FreeRefused,
     ];
 }

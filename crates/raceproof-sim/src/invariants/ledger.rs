@@ -71,8 +71,8 @@ pub struct Asked {
     pub taking: Taking,
     /// When it was first asked.
     pub at: Instant,
-    /// The grant that it was answered with.
-    pub token: Option<Token>,
+    /// How often it was asked.
+    pub copies: u32,
 }
 
 /// A grant that the hub let go.
@@ -161,6 +161,19 @@ impl Ledger {
     pub fn is_believed(&self, grant: &Grant) -> bool {
         let lease_runs = self.sessions.get(&grant.session.as_u64()).is_some_and(|s| s.believed_until > self.at);
         matches!(grant.believed, Some((_, None))) && lease_runs && !grant.excused
+    }
+
+    /// How often a client has asked for this since then.
+    #[must_use]
+    pub fn copies(&self, client: usize, taking: &Taking, since: Instant) -> u32 {
+        let lately = self.takings.iter().rev().take_while(|asked| asked.at >= since);
+        let same = lately.filter(|asked| {
+            let its = self.sessions.get(&asked.session.as_u64()).is_some_and(|session| session.client == client);
+            its && asked.taking.election == taking.election
+                && asked.taking.names == taking.names
+                && asked.taking.claim == taking.claim
+        });
+        same.map(|asked| asked.copies).sum()
     }
 
     /// Takes in a fact, after the invariants have looked at it.
@@ -390,6 +403,9 @@ impl Ledger {
         let known = taking.id.clone().and_then(|id| self.by_id.get(&(session.as_u64(), id)).copied());
         // One that is over (answered, or given up by closing its connection) is asked afresh.
         if let Some(index) = known.filter(|index| self.open.contains(index)) {
+            if let Some(asked) = self.takings.get_mut(index) {
+                asked.copies += 1;
+            }
             return Some(index);
         }
         let index = self.takings.len();
@@ -400,7 +416,7 @@ impl Ledger {
         if let Some(id) = taking.id.clone() {
             self.by_id.insert((session.as_u64(), id), index);
         }
-        self.takings.push(Asked { session, taking, at: self.at, token: None });
+        self.takings.push(Asked { session, taking, at: self.at, copies: 1 });
         Some(index)
     }
 
@@ -464,9 +480,6 @@ impl Ledger {
         let Some(taking) = Taking::of(&pending.request) else { return };
         if let Some(index) = pending.taking {
             self.open.retain(|open| *open != index);
-            if let Some(asked) = self.takings.get_mut(index) {
-                asked.token = Some(token);
-            }
         }
         self.newest = self.newest.max(Some(token));
         // An operator may have taken it before its answer left.

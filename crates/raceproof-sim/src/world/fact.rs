@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use raceproof_core::id::{SessionId, SessionKey, Token};
-use raceproof_core::wire::{Election, Event, LockPage, LostReason, Problem, Request, Response};
+use raceproof_core::wire::{Code, Election, Event, LockPage, LostReason, Problem, Request, Response};
 
 use super::clock::Instant;
 use super::net::LinkId;
@@ -127,6 +127,24 @@ pub enum Fact<'a> {
         session: SessionId,
         /// The token or term.
         token: Token,
+        /// What it asked for.
+        request: &'a Rc<Request>,
+        /// When it asked.
+        asked: Instant,
+    },
+    /// A program was refused what it asked for.
+    Refused {
+        /// The client.
+        client: usize,
+        /// What it asked for.
+        request: &'a Rc<Request>,
+        /// When it asked.
+        asked: Instant,
+        /// Why.
+        code: Code,
+    },
+    /// A program will never learn what came of what it asked for: it gave up, died, or its session is over.
+    Unlearned {
         /// What it asked for.
         request: &'a Rc<Request>,
         /// When it asked.

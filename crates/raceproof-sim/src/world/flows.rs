@@ -74,6 +74,7 @@ impl World {
                     None if give_up <= now => {
                         self.trace.line(now, format_args!("client {client} flow {index}: gives up"));
                         self.count(Happening::GaveUp);
+                        self.judge.see(&Fact::Unlearned { request: &request, asked: since });
                         self.give_up(client, ask);
                         self.flow_goes_on(client, index);
                     }
@@ -141,11 +142,15 @@ impl World {
             Got::Refused(code) => {
                 self.trace.line(self.now, format_args!("client {client} flow {index}: refused {code}"));
                 self.judge.report_mut().refused(code);
+                self.judge.see(&Fact::Refused { client, request, asked: since, code });
                 if code == Code::Deadlock {
                     self.flow_gives_all_back(client, index);
                 }
             }
-            Got::Failed(why) => self.trace.line(self.now, format_args!("client {client} flow {index}: {why}")),
+            Got::Failed(why) => {
+                self.trace.line(self.now, format_args!("client {client} flow {index}: {why}"));
+                self.judge.see(&Fact::Unlearned { request, asked: since });
+            }
             Got::Done | Got::Answer(_) => {}
         }
         self.flow_goes_on(client, index);

@@ -7,7 +7,7 @@ use raceproof_core::time::Time;
 use raceproof_core::wire::Request;
 
 use super::clock::{Clock, Instant, MS};
-use super::flows::Flow;
+use super::flows::{At, Flow};
 use super::http::HttpClient;
 use super::machine::MachineClient;
 use super::plan::Plan;
@@ -169,6 +169,11 @@ impl World {
         let flows = std::mem::take(&mut node.flows);
         self.trace.line(self.now, format_args!("client {client}: is killed"));
         self.count(Happening::ClientKilled);
+        for flow in &flows {
+            if let At::Asking { request, since, .. } = &flow.at {
+                self.judge.see(&Fact::Unlearned { request, asked: *since });
+            }
+        }
         for holding in flows.into_iter().flat_map(|flow| flow.held) {
             self.judge.see(&Fact::Disbelieves { client, token: holding.token, loss: Loss::Died });
         }
