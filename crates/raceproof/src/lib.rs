@@ -32,7 +32,6 @@ pub mod clock;
 mod builder;
 #[cfg(feature = "client")]
 mod client;
-#[cfg(feature = "config")]
 pub mod config;
 mod coordinator;
 mod election;
@@ -52,6 +51,7 @@ mod observer;
 mod owner;
 mod panic;
 mod query;
+pub mod registry;
 pub mod resilience;
 mod rt;
 mod semaphore;

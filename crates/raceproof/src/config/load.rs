@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::file::Value;
 use super::schema::{Section, upper, variable};
-use super::{Config, ConfigError, Origin, Value, program};
+use super::{Config, ConfigError, Origin, program};
 
 const PREFIX: &str = "RACEPROOF_";
 /// A name this far off may still be meant.

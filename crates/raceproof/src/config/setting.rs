@@ -1,5 +1,6 @@
 //! The kinds of values: how each is written and read.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A kind of value.
@@ -43,6 +44,18 @@ macro_rules! whole_numbers {
 }
 
 whole_numbers!(u8, u16, u32, u64, usize);
+
+impl Setting for NonZeroU32 {
+    const KIND: &'static str = "whole number";
+
+    fn read(text: &str) -> Result<Self, String> {
+        Self::new(u32::read(text)?).ok_or_else(|| "expected a whole number from 1".into())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
 
 impl Setting for f64 {
     const KIND: &'static str = "number";

@@ -56,7 +56,6 @@ where
     }
 
     /// Everything that a section `[service]` says.
-    #[cfg(feature = "config")]
     #[must_use]
     pub fn configured(mut self, config: &crate::config::ServiceConfig) -> Self {
         let backoff = |first| Backoff { first, max: config.backoff_max };

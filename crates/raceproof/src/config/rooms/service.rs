@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use raceproof_core::service::Config;
 
-use crate::config::schema::{Key, keys, sealed};
-
 /// The section `[service]`; see [`service::Builder::configured`](crate::service::Builder::configured).
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -32,13 +30,14 @@ impl Default for ServiceConfig {
     }
 }
 
-impl sealed::Section for ServiceConfig {
+#[cfg(feature = "config")]
+impl crate::config::schema::sealed::Section for ServiceConfig {
     const NAME: &'static str = "service";
     const ABOUT: &'static str = "Values that are made once and shared.";
     type Values = Self;
 
-    fn keys() -> Vec<Key<Self>> {
-        keys![
+    fn keys() -> Vec<crate::config::schema::Key<Self>> {
+        crate::config::schema::keys![
             "timeout" timeout: Option<Duration> = "timeout", "how long an initialisation may take";
             "backoff" backoff: Option<Duration>, "how long callers are refused after a failure; doubles with each in a row";
             "backoff-max" backoff_max: Duration, "the longest that callers are refused";

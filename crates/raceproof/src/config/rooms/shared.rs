@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config::schema::{Key, keys, sealed};
-
 /// The section `[async]`. What it does not say is left to each room.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -12,18 +10,22 @@ pub struct AsyncConfig {
     pub timeout: Option<Duration>,
     /// How many callers may wait for one thing.
     pub waiters_max: Option<usize>,
+    /// How much a queue holds.
+    pub queue: Option<usize>,
 }
 
-impl sealed::Section for AsyncConfig {
+#[cfg(feature = "config")]
+impl crate::config::schema::sealed::Section for AsyncConfig {
     const NAME: &'static str = super::SHARED;
     const ABOUT: &'static str = "What holds for every room that does not say it for itself.";
     const NAMED: bool = false;
     type Values = Self;
 
-    fn keys() -> Vec<Key<Self>> {
-        keys![
+    fn keys() -> Vec<crate::config::schema::Key<Self>> {
+        crate::config::schema::keys![
             "timeout" timeout: Option<Duration>, "how long one piece of work may take";
             "waiters-max" waiters_max: Option<usize>, "how many callers may wait for one thing";
+            "queue" queue: Option<usize>, "how much a queue holds: events, messages, work";
         ]
     }
 

@@ -1,0 +1,54 @@
+//! `[debounce]`: events that are handed on when it is quiet.
+
+use std::time::Duration;
+
+use crate::resilience::Debounce;
+use crate::resilience::debounce::Builder;
+
+/// The section `[debounce]`: what a [`Debounce`] is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct DebounceConfig {
+    /// How long it has to be quiet.
+    pub quiet: Duration,
+    /// What came first waits no longer than this; none for as long as it takes.
+    pub wait_max: Option<Duration>,
+    /// Whether the first event after a time of quiet is handed on at once.
+    pub leading: bool,
+}
+
+impl Default for DebounceConfig {
+    fn default() -> Self {
+        Self { quiet: Duration::from_millis(100), wait_max: Some(Duration::from_secs(1)), leading: false }
+    }
+}
+
+impl DebounceConfig {
+    /// A debounce.
+    pub fn builder<T>(&self) -> Builder<T> {
+        let builder = Debounce::builder(self.quiet).wait_max(self.wait_max);
+        if self.leading { builder.leading() } else { builder }
+    }
+}
+
+#[cfg(feature = "config")]
+impl crate::config::schema::sealed::Section for DebounceConfig {
+    const NAME: &'static str = "debounce";
+    const ABOUT: &'static str = "Debouncing: events are handed on when it has been quiet.";
+    type Values = Self;
+
+    fn keys() -> Vec<crate::config::schema::Key<Self>> {
+        crate::config::schema::keys![
+            "quiet" quiet: Duration, "how long it has to be quiet";
+            "wait-max" wait_max: Option<Duration>, "what came first waits no longer than this";
+            "leading" leading: bool, "whether the first event after a time of quiet is handed on at once";
+        ]
+    }
+
+    fn build(values: Self) -> Result<Self, String> {
+        match values.wait_max {
+            Some(wait_max) if wait_max < values.quiet => Err("quiet is longer than wait-max".into()),
+            _ => Ok(values),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! `[timeout]`: limits on the time that calls take.
+
+use std::time::Duration;
+
+use crate::resilience::Timeout;
+
+/// The section `[timeout]`: what a [`Timeout`] is made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct TimeoutConfig {
+    /// How long a call may take.
+    pub limit: Duration,
+}
+
+impl Default for TimeoutConfig {
+    fn default() -> Self {
+        Self { limit: Duration::from_secs(30) }
+    }
+}
+
+impl TimeoutConfig {
+    /// The limit as a handle.
+    #[must_use]
+    pub const fn timeout(&self) -> Timeout {
+        Timeout::new(self.limit)
+    }
+}
+
+#[cfg(feature = "config")]
+impl crate::config::schema::sealed::Section for TimeoutConfig {
+    const NAME: &'static str = "timeout";
+    const ABOUT: &'static str = "Limits on the time that calls take.";
+    type Values = Self;
+
+    fn keys() -> Vec<crate::config::schema::Key<Self>> {
+        crate::config::schema::keys![
+            "limit" limit: Duration = "timeout", "how long a call may take";
+        ]
+    }
+
+    fn build(values: Self) -> Result<Self, String> {
+        Ok(values)
+    }
+}

@@ -1,0 +1,53 @@
+//! The rooms whose instances have names.
+
+use std::fmt;
+
+/// A kind of instance. A name stands for one instance of each.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Room {
+    /// A circuit breaker.
+    Breaker,
+    /// A cache.
+    #[cfg(feature = "cache")]
+    Cache,
+    /// An event bus.
+    Events,
+    /// A rate limiter with a quota for each key.
+    KeyedRateLimit,
+    /// A rate limiter.
+    RateLimit,
+    /// A retry.
+    Retry,
+    /// A service.
+    Service,
+    /// A throttle.
+    Throttle,
+    /// A limit on the time that calls take.
+    Timeout,
+}
+
+impl Room {
+    /// Its name, as in names of metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Breaker => "breaker",
+            #[cfg(feature = "cache")]
+            Self::Cache => "cache",
+            Self::Events => "events",
+            Self::KeyedRateLimit => "keyed_rate_limit",
+            Self::RateLimit => "rate_limit",
+            Self::Retry => "retry",
+            Self::Service => "service",
+            Self::Throttle => "throttle",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,105 @@
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::config::{BreakerConfig, RetryConfig, ThrottleConfig};
+
+#[test]
+fn an_instance_is_built_once_whoever_asks_at_the_same_moment() {
+    const THREADS: usize = 8;
+    for _ in 0..50 {
+        let (registry, built, start) = (Registry::new(), AtomicU32::new(0), Barrier::new(THREADS));
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    let build = |_: &u32| {
+                        built.fetch_add(1, Ordering::Relaxed);
+                        std::thread::yield_now();
+                    };
+                    start.wait();
+                    registry.get_or_build(Room::Timeout, "one", None, || 1, build).expect("no conflict");
+                });
+            }
+        });
+        assert_eq!(built.load(Ordering::Relaxed), 1);
+        assert_eq!(registry.list().len(), 1);
+    }
+}
+
+#[test]
+fn a_name_is_one_instance_of_each_room() {
+    let registry = Registry::new();
+    registry.breaker("payments").open();
+    assert_eq!(registry.breaker("payments").stats().opened, 1);
+    assert_eq!(registry.breaker("mail").stats().opened, 0);
+    assert_eq!(registry.retry("payments").stats().calls, 0);
+    let listed: Vec<_> = registry.list().into_iter().map(|listed| format!("{} {}", listed.room, listed.name)).collect();
+    assert_eq!(listed, ["breaker mail", "breaker payments", "retry payments"]);
+}
+
+#[test]
+fn the_same_name_with_another_configuration_is_an_error() {
+    let registry = Registry::new();
+    let every = |secs| ThrottleConfig { every: Duration::from_secs(secs), ..ThrottleConfig::default() };
+    registry.throttle_with("poll", every(2)).expect("it is built");
+    registry.throttle_with("poll", every(2)).expect("it is the same");
+    let refused = registry.throttle_with("poll", every(3)).expect_err("it is another");
+    assert!(matches!(&refused, RegistryError::Conflict { room: Room::Throttle, name, .. } if name == "poll"));
+    assert_eq!(
+        refused.to_string(),
+        "the throttle \"poll\" was built with another configuration: ThrottleConfig { every: 2s, waiting_max: 1024 }, \
+         and not ThrottleConfig { every: 3s, waiting_max: 1024 }"
+    );
+    drop(registry.throttle("poll"));
+}
+
+#[test]
+fn the_same_name_with_another_type_is_an_error() {
+    let registry = Registry::new();
+    registry.bus::<u32>("news").expect("it is built");
+    registry.bus::<u32>("news").expect("it is the same");
+    let refused = registry.bus::<String>("news").expect_err("its events are numbers");
+    assert!(matches!(refused, RegistryError::Type { room: Room::Events, .. }), "{refused}");
+}
+
+#[test]
+fn what_was_built_elsewhere_is_listed_under_a_name_of_its_own() {
+    let registry = Registry::new();
+    let service = crate::service::Service::new(|| async { Ok::<_, ()>(1) });
+    registry.register_service("db", &service).expect("the name is free");
+    let refused = registry.register_service("db", &service).expect_err("the name is taken");
+    assert_eq!(refused, RegistryError::Taken { room: Room::Service, name: "db".into() });
+    assert_eq!(registry.list()[0].configuration, None);
+}
+
+#[test]
+fn an_instance_is_found_again_after_its_builder_panicked() {
+    let registry = Registry::new();
+    let panicking = || registry.get_or_build::<u32, u32>(Room::Timeout, "one", None, || 1, |_| panic!("on purpose"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).is_err());
+    assert_eq!(registry.list(), []);
+    assert_eq!(registry.get_or_build(Room::Timeout, "one", None, || 1, |one: &i32| *one), Ok(1));
+}
+
+#[cfg(feature = "config")]
+#[test]
+fn instances_are_built_as_the_configuration_says() {
+    let text = "[retry]\nattempts-max = 7\n[breaker.payments]\nfailures = 1";
+    let registry = Registry::configured(Config::from_toml(text).expect("settings"));
+    let seven = RetryConfig { attempts_max: 7, ..RetryConfig::default() };
+    let _retry = registry.retry("mail");
+    registry.retry_with("mail", seven).expect("it was built with seven");
+    let _breaker = registry.breaker("payments");
+    registry.breaker_with("payments", BreakerConfig::default()).expect_err("the default is five");
+    registry.breaker_with("mail", BreakerConfig::default()).expect("this one is built so");
+}
+
+#[test]
+fn the_process_has_one_registry_and_it_is_set_once() {
+    let registry = Registry::new();
+    registry.breaker("mine").open();
+    Registry::set_global(registry).expect("nobody asked before");
+    assert_eq!(Registry::global().breaker("mine").stats().opened, 1);
+    assert!(Registry::set_global(Registry::new()).is_err());
+}
