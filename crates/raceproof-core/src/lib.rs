@@ -17,6 +17,7 @@
 //! - [`resilience`]: breakers, retries, and what else keeps one failure from becoming many.
 //! - [`overlap`]: what happens to a start while another runs.
 //! - [`task`]: background tasks with names, restarts and an end.
+//! - [`startup`]: services that depend on each other, their order and the way back.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
@@ -33,6 +34,7 @@ pub mod overlap;
 pub mod resilience;
 pub mod service;
 pub mod session;
+pub mod startup;
 pub mod task;
 pub mod time;
 pub mod wire;

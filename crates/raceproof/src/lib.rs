@@ -20,6 +20,7 @@
 //! - `config`: the settings of the rooms from `raceproof.toml` and the environment.
 //! - `store`: the embedded store, for servers.
 //! - `cache`: values by key that are loaded once.
+//! - `signal`: [`startup`] that ends at SIGINT or SIGTERM.
 //! - `fence-http`: a tower layer that checks tokens.
 //! - `tower`: policies of [`resilience`] as tower layers.
 
@@ -56,6 +57,7 @@ pub mod resilience;
 mod rt;
 mod semaphore;
 pub mod service;
+pub mod startup;
 #[cfg(feature = "store")]
 pub mod store;
 mod sync;
