@@ -5,11 +5,13 @@
 //! - [`limiter`]: how many calls there are in a time, for all or for each key (P3).
 //! - [`debounce`]: when the last of many events is handled (P4).
 //! - [`throttle`]: that two calls are so far apart.
+//! - [`recovery`]: what is done about errors, by category, and who is told.
 //!
 //! None of these queues outputs: each answers at once. Their callers bring the time and wait.
 
 pub mod breaker;
 pub mod debounce;
 pub mod limiter;
+pub mod recovery;
 pub mod retry;
 pub mod throttle;

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 pub use self::receiver::Debounced;
 use super::clock::Clock;
-use crate::rt::caught;
+use crate::panic::caught;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Takes many events and hands the newest of them on when it was quiet for a while. Clones push to the same place.
@@ -165,7 +165,7 @@ impl<T> Builder<T> {
         let (debounce, mut debounced) = self.channel();
         tokio::spawn(async move {
             while let Some(value) = debounced.recv().await {
-                if let Err(message) = caught(|| Box::pin(handler(value))).await {
+                if let Err(message) = caught(async { handler(value).await }).await {
                     tracing::error!(panic = &*message, "a debounced handler panicked");
                 }
             }

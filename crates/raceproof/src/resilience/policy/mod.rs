@@ -196,8 +196,11 @@ impl Policy {
     {
         let inner = &*self.inner;
         let Some(retry) = &inner.retry else {
-            let stopped = inner.attempt(classify, operation()).await;
-            return stopped.map_err(|error| RetryError { error, attempts: 1, gave_up: GaveUp::Attempts }.into());
+            return inner.attempt(classify, operation()).await.map_err(|error| {
+                let permanent = error.fault(classify) == Fault::Permanent;
+                let gave_up = if permanent { GaveUp::Permanent } else { GaveUp::Attempts };
+                RetryError { error, attempts: 1, gave_up }.into()
+            });
         };
         let result =
             retry.run_if(|stopped: &Stopped<E>| stopped.fault(classify), || inner.attempt(classify, operation())).await;
