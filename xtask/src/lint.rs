@@ -14,8 +14,7 @@ pub(crate) fn lint(run: &Run) -> Result<()> {
     Cargo::new(clippy).run(run)?;
     // What a user of the library gets without asking, the least that can be asked for, and each feature by itself.
     let one = |feature| ["--no-default-features", "--features", feature];
-    let alone = ["cache", "client", "coarse-clock", "config", "fence-http", "store"].map(one);
-    let alone = ["cache", "client", "config", "fence-http", "signal", "store"].map(one);
+    let alone = ["cache", "client", "coarse-clock", "config", "fence-http", "signal", "store"].map(one);
     for features in [&[][..], &["--no-default-features"]].into_iter().chain(alone.iter().map(|one| &one[..])) {
         Cargo::new(["clippy", "--package", "raceproof"]).args(features).args(["--", "--deny", "warnings"]).run(run)?;
     }
