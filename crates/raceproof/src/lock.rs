@@ -1,8 +1,9 @@
 //! Locks: how they are asked for.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 #[cfg(feature = "client")]
@@ -16,7 +17,7 @@ use crate::error::AcquireError;
 use crate::guard::Guard;
 use crate::handle::Raceproof;
 use crate::held::Held;
-use crate::local::Key;
+use crate::local::{Entry, Key, Left, LocalHeld, LocalOp, Queued};
 use crate::names::Names;
 use crate::owner::Flow;
 
@@ -135,7 +136,7 @@ impl Lock {
     /// then resolves to [`AcquireError::Unclaimed`] (L4).
     #[inline]
     pub fn acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
-        Acquiring { lock: self, wait_ms: self.wait_ms, slow: None }
+        Acquiring { lock: self, wait_ms: self.wait_ms, phase: Phase::Fresh }
     }
 
     /// Takes the locks if that is possible at once.
@@ -147,7 +148,7 @@ impl Lock {
     /// Cancel safe, as [`Lock::acquire`].
     #[inline]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
-        Acquiring { lock: self, wait_ms: 0, slow: None }
+        Acquiring { lock: self, wait_ms: 0, phase: Phase::Fresh }
     }
 
     /// Whether it is time to let other tasks run. What is granted at once never waits, so a task in a loop would keep
@@ -174,25 +175,30 @@ impl Lock {
         }
     }
 
-    /// Not the way of a lock that is free: after a pause where it is time for one, or by the coordinator's decision.
-    #[cold]
-    fn slowly(&self, wait_ms: u64) -> Slow<'_> {
-        Box::pin(async move {
-            if wait_ms > 0 && self.has_run_long() {
-                tokio::task::yield_now().await;
+    /// Waits in the queue of a name that is wanted by itself, where this process decides.
+    fn enter<'a>(&'a self, wait_ms: u64, cx: &Context<'_>) -> Entry<'a> {
+        match (&self.rp.coordinator, &self.alone) {
+            (Coordinator::Local(local), Some(key)) if wait_ms == WAIT_MS_FOREVER && self.priority == 0 => {
+                Queued::enter(local, key, &self.flow, cx)
             }
-            match self.at_once() {
-                Some(guard) => Ok(guard),
-                None => self.take(wait_ms).await,
-            }
-        })
+            _ => Entry::Elsewhere,
+        }
+    }
+
+    /// Waits for what the machine has taken over.
+    async fn moved(&self, op: LocalOp) -> Result<Guard, AcquireError> {
+        match &self.rp.coordinator {
+            Coordinator::Local(local) => Ok(Guard::new(Held::Local(local.granted(op).await?))),
+            #[cfg(feature = "client")]
+            Coordinator::Server(_) => Err(AcquireError::Closed),
+        }
     }
 
     async fn take(&self, wait_ms: u64) -> Result<Guard, AcquireError> {
         let held = match &self.rp.coordinator {
             #[cfg(feature = "client")]
             Coordinator::Server(owner) => {
-                let acquire = self.asked(wait_ms);
+                let acquire = Acquire { owner: Some(self.flow.owner().text()), ..self.asked(wait_ms) };
                 let submit = |client: &mut Client, now| client.acquire(now, acquire).map_err(|refused| refused.reason);
                 match owner.0.start(submit)?.await? {
                     Claimed::Granted { grant, cell } => {
@@ -201,7 +207,11 @@ impl Lock {
                     _ => return Err(AcquireError::Closed),
                 }
             }
-            Coordinator::Local(local) => Held::Local(local.acquire(self.names.clone(), self.asked(wait_ms)).await?),
+            Coordinator::Local(local) => {
+                let owner = self.flow.owner();
+                let asked = Acquire { owner: Some(owner.text()), ..self.asked(wait_ms) };
+                Held::Local(local.acquire(self.names.clone(), asked, owner).await?)
+            }
         };
         Ok(Guard::new(held))
     }
@@ -217,18 +227,32 @@ impl Lock {
             class: self.class,
             priority: self.priority,
             lock_delay_ms: millis(self.lock_delay),
-            owner: Some(self.flow.owner().text()),
+            owner: None,
         }
     }
 }
-
-type Slow<'a> = Pin<Box<dyn Future<Output = Result<Guard, AcquireError>> + Send + 'a>>;
 
 /// An acquisition. Small, so that one of a free lock costs little more than the lock.
 struct Acquiring<'a> {
     lock: &'a Lock,
     wait_ms: u64,
-    slow: Option<Slow<'a>>,
+    phase: Phase<'a>,
+}
+
+enum Phase<'a> {
+    Fresh,
+    /// Lets other tasks run first.
+    Resting(Pin<Box<dyn Future<Output = ()> + Send>>),
+    /// In the queue of a name.
+    Queued(Queued<'a>),
+    /// Somebody else decides: the machine, or a server.
+    Elsewhere(Pin<Box<dyn Future<Output = Result<Guard, AcquireError>> + Send + 'a>>),
+}
+
+/// Small enough for registers, so that a guard that was there at once need not be where this one would be returned.
+enum Got {
+    Held(Box<Guard>),
+    Failed(Box<AcquireError>),
 }
 
 impl Future for Acquiring<'_> {
@@ -237,28 +261,74 @@ impl Future for Acquiring<'_> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.slow.is_none()
+        if matches!(this.phase, Phase::Fresh)
             && (this.wait_ms == 0 || !this.lock.has_run_long())
             && let Some(guard) = this.lock.at_once()
         {
             return Poll::Ready(Ok(guard));
         }
         match this.poll_slowly(cx) {
-            Poll::Ready(Ok(guard)) => Poll::Ready(Ok(*guard)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(*error)),
+            Poll::Ready(Got::Held(guard)) => Poll::Ready(Ok(*guard)),
+            Poll::Ready(Got::Failed(error)) => Poll::Ready(Err(*error)),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
 impl Acquiring<'_> {
-    /// Boxed, so that a guard that was there at once need not be where this one would be returned.
     #[cold]
     #[inline(never)]
-    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Result<Box<Guard>, Box<AcquireError>>> {
-        let (lock, wait_ms) = (self.lock, self.wait_ms);
-        let polled = self.slow.get_or_insert_with(|| lock.slowly(wait_ms)).as_mut().poll(cx);
-        polled.map(|result| result.map(Box::new).map_err(Box::new))
+    fn poll_slowly(&mut self, cx: &mut Context<'_>) -> Poll<Got> {
+        loop {
+            match &mut self.phase {
+                Phase::Fresh if self.wait_ms > 0 && self.lock.has_run_long() => {
+                    self.phase = Phase::Resting(Box::pin(tokio::task::yield_now()));
+                }
+                Phase::Fresh => {
+                    if let ControlFlow::Break(polled) = self.begin(cx) {
+                        return polled;
+                    }
+                }
+                Phase::Resting(rest) => {
+                    ready!(rest.as_mut().poll(cx));
+                    if let ControlFlow::Break(polled) = self.begin(cx) {
+                        return polled;
+                    }
+                }
+                Phase::Queued(queued) => match ready!(queued.poll(cx)) {
+                    Left::Held(held) => return Poll::Ready(Got::held(held)),
+                    Left::Moved(op) => self.phase = Phase::Elsewhere(Box::pin(self.lock.moved(op))),
+                    Left::Failed(error) => return Poll::Ready(Got::Failed(Box::new(error.into()))),
+                },
+                Phase::Elsewhere(elsewhere) => {
+                    return elsewhere.as_mut().poll(cx).map(|result| match result {
+                        Ok(guard) => Got::Held(Box::new(guard)),
+                        Err(error) => Got::Failed(Box::new(error)),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes the lock, or a place among those who wait for it.
+    fn begin(&mut self, cx: &Context<'_>) -> ControlFlow<Poll<Got>> {
+        match self.lock.enter(self.wait_ms, cx) {
+            Entry::Held(held) => ControlFlow::Break(Poll::Ready(Got::held(held))),
+            Entry::Waiting(queued) => {
+                self.phase = Phase::Queued(queued);
+                ControlFlow::Break(Poll::Pending)
+            }
+            Entry::Elsewhere => {
+                self.phase = Phase::Elsewhere(Box::pin(self.lock.take(self.wait_ms)));
+                ControlFlow::Continue(())
+            }
+        }
+    }
+}
+
+impl Got {
+    fn held(held: LocalHeld) -> Self {
+        Self::Held(Box::new(Guard::new(Held::Local(held))))
     }
 }
 

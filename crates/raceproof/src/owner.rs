@@ -16,7 +16,7 @@ pub(crate) enum Flow {
 }
 
 /// The flow of one acquisition, written out only when somebody has to read it.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Owner {
     Task(tokio::task::Id),
     Thread(ThreadId),

@@ -25,7 +25,8 @@ use crate::hub::{Caller, Config, ConnKind, Hub, Output as HubOutput};
 use crate::id::{ConnId, Lsn, SessionId, SessionKey, Token};
 use crate::time::Time;
 use crate::wire::{
-    Acquire, Campaign, Code, Event, LostReason, OnDisconnect, Open, Problem, Release, Request, Resign, Response,
+    Acquire, Campaign, Code, Event, Grant, LostReason, Mode, OnDisconnect, Open, Problem, Release, Request, Resign,
+    Response,
 };
 
 /// How long a grant waits for its operation to be polled before it passes on (L4).
@@ -170,6 +171,19 @@ impl Local {
     /// Takes over an exclusive grant that the shell made by itself, on a name that is not in use here.
     pub fn adopt(&mut self, now: Time, name: Arc<str>, token: Token, owner: Arc<str>) {
         self.hub.adopt(now, self.session.id, name, token, owner);
+    }
+
+    /// Takes over an exclusive grant that the shell handed to somebody who has not claimed it: as
+    /// [`adopt`](Self::adopt), and it is claimed as the result of an operation.
+    pub fn adopt_unclaimed(&mut self, now: Time, name: Arc<str>, token: Token, owner: Arc<str>) -> OpId {
+        self.adopt(now, Arc::clone(&name), token, owner);
+        let op = OpId(self.connect(now, ConnKind::Request).as_u64());
+        let grant = Grant { token, names: vec![name], mode: Mode::Exclusive, lease_ms: self.ttl_ms };
+        let by = now + CLAIM_TIMEOUT;
+        let result = Some(Ok(Outcome::Granted { grant, session: self.session.id }));
+        self.ops.insert(op, Op { result, claim_by: Some(by) });
+        self.claims.insert((by, op));
+        op
     }
 
     /// Takes locks. The result may be there at once.

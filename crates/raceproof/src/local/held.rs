@@ -111,7 +111,7 @@ impl LocalHeld {
     #[inline]
     fn give_back(&mut self, to: Option<SessionId>) -> Result<(), ReleaseError> {
         let what = std::mem::replace(&mut self.what, What::Over);
-        if what == What::Fast && self.local.shards.release(self.hash, self.token) {
+        if what == What::Fast && self.local.give_back(self.hash, self.token) {
             if self.rest.get().is_some() {
                 self.forget_fate();
             }

@@ -1,40 +1,47 @@
-//! The coordinator in this process: the core's machine behind a lock, and in front of it the names that nobody
-//! contends for.
+//! The coordinator in this process: the core's machine behind a lock, and in front of it the names that are wanted
+//! exclusively, one at a time and in the order of asking.
 //!
-//! Owns wakers, losses that guards have to be told of, and the order of the two locks: the machine's first, then a
-//! shard's. Decides nothing: what is not free at once is the machine's to decide.
+//! Owns wakers, losses that guards have to be told of, and the order of the locks: the machine's first, then a shard's,
+//! then a flow's. Decides only that a free name is granted and that a queue is served from its front; everything else
+//! is the machine's to decide, which is also the oracle of the tests.
 //!
 //! - L2: one counter gives every token.
 //! - L4: a future that is dropped gives its place or its grant back, whatever it had reached.
 //! - L7: a name leaves nothing behind; see [`shards`].
 
+mod claims;
+mod flows;
 mod held;
 mod observer;
 mod op;
+mod queued;
 mod shards;
 mod text;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use raceproof_core::client::{ConnectionState, OpError, Outcome};
 use raceproof_core::id::{SessionId, Token};
 use raceproof_core::local::{Local as Machine, ObserverId, OpId, Output};
 use raceproof_core::time::Time;
-use raceproof_core::wire::{Acquire, Campaign, LostReason, Problem, Request, Response};
+use raceproof_core::wire::{Acquire, Campaign, Class, LostReason, Mode, Problem, Request, Response, WAIT_MS_FOREVER};
 use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::held::LocalHeld;
 pub(crate) use self::observer::LocalObserver;
 use self::op::Asked;
+pub(crate) use self::op::LocalOp;
+pub(crate) use self::queued::{Entry, Left, Queued};
 pub(crate) use self::shards::Key;
-use self::shards::Shards;
+use self::shards::{Released, Shards, Taken};
 use crate::lease::{Lease, LossHook, run_hook};
 use crate::names::Names;
-use crate::owner::Flow;
+use crate::owner::{Flow, Owner};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 /// The longest name that is granted without the machine, which refuses longer ones.
 const NAME_BYTES_MAX: usize = 256;
@@ -42,9 +49,9 @@ const NAME_BYTES_MAX: usize = 256;
 /// A coordinator of this process.
 pub(crate) struct Local {
     shards: Shards,
-    /// The last token that was given away or set aside.
-    tokens: AtomicU64,
     slow: Mutex<Slow>,
+    /// Whether somebody looks after unclaimed grants.
+    watched: AtomicBool,
     origin: Instant,
     pub(crate) connection: watch::Sender<ConnectionState>,
     /// There is none to follow here.
@@ -59,7 +66,11 @@ impl std::fmt::Debug for Local {
 
 struct Slow {
     machine: Machine,
+    /// The last token that the machine may give away in this call.
+    set_aside: u64,
     ops: BTreeMap<OpId, Waker>,
+    /// What waited elsewhere, by its place there, until its owner looks.
+    moved: BTreeMap<u64, Moved>,
     observers: BTreeMap<ObserverId, Waker>,
     /// Wakers that are not needed any more. They may own what takes this lock when it is dropped.
     spent: Vec<Waker>,
@@ -68,6 +79,14 @@ struct Slow {
     hooks: BTreeMap<Token, Vec<LossHook>>,
     /// Grants that ended against their guards' will, until the guards are gone.
     lost: BTreeMap<Token, Loss>,
+}
+
+/// A wait that the machine took over.
+#[derive(Debug)]
+struct Moved {
+    op: OpId,
+    /// Whose wait it is; none if it has been served.
+    flow: Option<Owner>,
 }
 
 struct Loss {
@@ -90,10 +109,12 @@ impl Local {
         let machine = Machine::new(name.into(), fastrand::u128(..), Time::ZERO);
         Self {
             shards: Shards::new(),
-            tokens: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
             slow: Mutex::new(Slow {
                 machine,
+                set_aside: 0,
                 ops: BTreeMap::new(),
+                moved: BTreeMap::new(),
                 observers: BTreeMap::new(),
                 spent: Vec::new(),
                 fates: BTreeMap::new(),
@@ -124,23 +145,29 @@ impl Local {
     fn with<R>(&self, input: impl FnOnce(&mut Slow, Time) -> R) -> R {
         let mut slow = self.lock();
         let now = self.now();
-        let wanted = slow.machine.tokens_wanted();
-        let before = self.tokens.fetch_add(wanted, Ordering::Relaxed);
-        slow.machine.tokens_after(Token::new(before));
+        self.set_tokens_aside(&mut slow);
         let result = input(&mut slow, now);
         // What was not used goes back, unless others have gone on from there.
-        let last = slow.machine.token_last().as_u64();
-        let _ = self.tokens.compare_exchange(before + wanted, last, Ordering::Relaxed, Ordering::Relaxed);
+        let (last, set_aside) = (slow.machine.token_last().as_u64(), slow.set_aside);
+        let _ = self.shards.tokens.compare_exchange(set_aside, last, Ordering::Relaxed, Ordering::Relaxed);
         let fired = slow.drain();
         drop(slow);
         fired.fire();
         result
     }
 
+    /// As many as the machine may need for what it knows now; greater than all that were given before.
+    fn set_tokens_aside(&self, slow: &mut Slow) {
+        let wanted = slow.machine.tokens_wanted();
+        let before = self.shards.tokens.fetch_add(wanted, Ordering::Relaxed);
+        slow.machine.tokens_after(Token::new(before));
+        slow.set_aside = before + wanted;
+    }
+
     /// True at every 1,024th grant, whoever made them.
     #[inline]
     pub(crate) fn has_run_long(&self) -> bool {
-        self.tokens.load(Ordering::Relaxed) % 1_024 == 1_023
+        self.shards.tokens.load(Ordering::Relaxed) % 1_024 == 1_023
     }
 
     /// Takes one name alone, if nobody holds it or waits for it.
@@ -156,13 +183,36 @@ impl Local {
         if !flow.is_usable() {
             return None;
         }
-        self.shards.try_hold(key, flow, || Token::new(self.tokens.fetch_add(1, Ordering::Relaxed) + 1))
+        self.shards.try_hold(key, flow)
+    }
+
+    /// Ends a grant that was made without the machine, and wakes who has it next. False if the machine has taken it over.
+    #[inline(never)]
+    fn give_back(&self, hash: u64, token: Token) -> bool {
+        match self.shards.release(hash, token) {
+            Released::Free => true,
+            Released::Next(waker) => {
+                waker.wake();
+                true
+            }
+            Released::Elsewhere => false,
+        }
     }
 
     /// Takes locks of every kind, after a wait if need be.
-    pub(crate) async fn acquire(self: &Arc<Self>, names: Names, acquire: Acquire) -> Result<LocalHeld, OpError> {
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        names: Names,
+        acquire: Acquire,
+        owner: Owner,
+    ) -> Result<LocalHeld, OpError> {
         let wait_ms = acquire.wait_ms;
-        match self.run(Asked::Locks(names, acquire), wait_ms).await? {
+        self.granted(self.run(Asked::Locks(names, acquire, owner), wait_ms)).await
+    }
+
+    /// Waits for a grant of the machine's.
+    pub(crate) async fn granted(self: &Arc<Self>, op: LocalOp) -> Result<LocalHeld, OpError> {
+        match op.await? {
             Outcome::Granted { grant, .. } => Ok(LocalHeld::locks(Arc::clone(self), grant.token)),
             _ => Err(OpError::Closed),
         }
@@ -217,13 +267,19 @@ impl Local {
 
     /// The machine decides about the name from here on, as long as it has a use for it.
     fn promote(&self, slow: &mut Slow, now: Time, name: &Arc<str>) {
-        if let Some(holder) = self.shards.promote(name) {
-            slow.machine.adopt(now, Arc::clone(name), holder.token, holder.owner.text());
+        self.promote_key(slow, now, &self.shards.key(name));
+    }
+
+    fn promote_key(&self, slow: &mut Slow, now: Time, key: &Key) {
+        if let Some(taken) = self.shards.promote(key) {
+            slow.take_over(now, key.to_shared(), taken);
+            self.set_tokens_aside(slow);
         }
     }
 
     fn promote_all(&self, slow: &mut Slow, now: Time, close: bool) {
-        self.shards.promote_all(close, |name, holder| slow.machine.adopt(now, name, holder.token, holder.owner.text()));
+        self.shards.promote_all(close, |name, taken| slow.take_over(now, name, taken));
+        self.set_tokens_aside(slow);
     }
 
     fn retire(&self, slow: &Slow, name: &Arc<str>) {
@@ -244,11 +300,20 @@ impl Local {
         self.shards.capacity()
     }
 
-    /// How many names, operations, losses and fates are remembered.
+    /// How many wait, or have not claimed what they were given.
+    #[cfg(test)]
+    pub(crate) fn waits(&self) -> usize {
+        self.shards.waiting() + self.lock().machine.pending()
+    }
+
+    /// How many names, flows, operations, losses and fates are remembered.
     #[cfg(test)]
     pub(crate) fn remembered(&self) -> usize {
         let slow = self.lock();
         self.shards.names_count()
+            + self.shards.waiting()
+            + self.shards.flows.count()
+            + slow.moved.len()
             + slow.machine.pending()
             + slow.ops.len()
             + slow.lost.len()
@@ -258,6 +323,24 @@ impl Local {
 }
 
 impl Slow {
+    /// Tells the machine of a name that was held, or waited for, without it.
+    fn take_over(&mut self, now: Time, name: Arc<str>, taken: Taken) {
+        let Taken { holder, unclaimed, waits } = taken;
+        let owner = holder.owner.text();
+        match unclaimed {
+            None => self.machine.adopt(now, Arc::clone(&name), holder.token, owner),
+            Some(place) => {
+                let op = self.machine.adopt_unclaimed(now, Arc::clone(&name), holder.token, owner);
+                self.moved.insert(place, Moved { op, flow: None });
+            }
+        }
+        for (place, who) in waits {
+            let Ok(op) = self.machine.acquire(now, waits_for(Arc::clone(&name), &who.owner)) else { continue };
+            self.ops.insert(op, who.waker);
+            self.moved.insert(place, Moved { op, flow: Some(who.owner) });
+        }
+    }
+
     fn wake_op(&mut self, op: OpId, waker: &Waker) {
         self.spent.extend(self.ops.insert(op, waker.clone()));
     }
@@ -289,6 +372,22 @@ impl Slow {
             }
         }
         fired
+    }
+}
+
+/// The request of one who waits in a queue.
+fn waits_for(name: Arc<str>, owner: &Owner) -> Acquire {
+    Acquire {
+        request: None,
+        names: vec![name],
+        mode: Mode::Exclusive,
+        permits: None,
+        take: 1,
+        wait_ms: WAIT_MS_FOREVER,
+        class: Class::Durable,
+        priority: 0,
+        lock_delay_ms: 0,
+        owner: Some(owner.text()),
     }
 }
 

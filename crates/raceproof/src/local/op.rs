@@ -11,13 +11,14 @@ use raceproof_core::local::{CLAIM_TIMEOUT, OpId};
 use raceproof_core::wire::{Acquire, Campaign, WAIT_MS_FOREVER};
 use tokio::time::{Instant, Sleep};
 
-use super::Local;
+use super::{Local, Moved};
 use crate::names::Names;
+use crate::owner::Owner;
 
 /// What is wanted.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Locks(Names, Acquire),
+    Locks(Names, Acquire, Owner),
     Lead(Campaign),
 }
 
@@ -28,11 +29,13 @@ enum Phase {
     Over,
 }
 
-pub(super) struct LocalOp {
+pub(crate) struct LocalOp {
     local: Arc<Local>,
     phase: Phase,
     /// Names that the machine may have no use for when this is over.
     names: Option<Names>,
+    /// Whose wait is counted, for the search for deadlocks.
+    flow: Option<Owner>,
     wait: Option<Duration>,
     gives_up: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -44,6 +47,7 @@ impl Local {
             local: Arc::clone(self),
             phase: Phase::Asking(Box::new(asked)),
             names: None,
+            flow: None,
             wait: (wait_ms < WAIT_MS_FOREVER).then(|| Duration::from_millis(wait_ms)),
             gives_up: None,
             timer: None,
@@ -52,12 +56,31 @@ impl Local {
 }
 
 impl LocalOp {
+    /// A wait that the machine took over.
+    pub(super) fn resume(local: &Arc<Local>, name: Arc<str>, moved: Moved) -> Self {
+        Self {
+            local: Arc::clone(local),
+            phase: Phase::Waiting(moved.op),
+            names: Some(Names::One(name)),
+            flow: moved.flow,
+            wait: None,
+            gives_up: None,
+            timer: None,
+        }
+    }
+
     /// Asks, and claims the result if it is there at once.
     fn ask(&mut self, asked: Asked, cx: &Context<'_>) -> Option<Result<Outcome, OpError>> {
         let local = Arc::clone(&self.local);
         let (op, result) = local.with(|slow, now| {
             let started = match asked {
-                Asked::Locks(names, acquire) => {
+                Asked::Locks(names, acquire, owner) => {
+                    if acquire.wait_ms > 0 {
+                        for key in local.shards.flows.wait_in_machine(&owner) {
+                            local.promote_key(slow, now, &key);
+                        }
+                        self.flow = Some(owner);
+                    }
                     for name in names.as_slice() {
                         local.promote(slow, now, name);
                     }
@@ -107,6 +130,13 @@ impl LocalOp {
         Some(result)
     }
 
+    /// The flow has one wait less.
+    fn end_flow(&mut self) {
+        if let Some(owner) = self.flow.take() {
+            self.local.shards.flows.end_in_machine(&owner);
+        }
+    }
+
     /// Sleeps until the wait is over, or until a grant that others leave unclaimed may pass on: nobody else might look.
     /// Says whether it is time to look. Outside a Tokio runtime there is nothing to sleep with, and only what others
     /// do wakes an operation.
@@ -151,6 +181,7 @@ impl Future for LocalOp {
             };
             if let Some(result) = result {
                 this.phase = Phase::Over;
+                this.end_flow();
                 return Poll::Ready(result);
             }
             if this.poll_timer(cx).is_pending() {
@@ -171,5 +202,6 @@ impl Drop for LocalOp {
                 }
             });
         }
+        self.end_flow();
     }
 }

@@ -3,6 +3,8 @@
 mod cancel;
 mod election;
 mod model;
+mod oracle;
+mod queue;
 mod threads;
 
 use std::future::Future;
@@ -36,24 +38,24 @@ pub(super) fn assert_empty(rp: &Raceproof) {
 
 /// A wait in a task of its own, which has reached its place in the queue.
 pub(super) async fn waiting(lock: Lock) -> JoinHandle<Result<Guard, AcquireError>> {
-    let before = waits(&lock.handle()).await;
-    let rp = lock.handle();
+    let local = inner(&lock.handle());
+    let before = local.waits();
     let task = tokio::spawn(async move {
         let acquired = tokio::time::timeout(PATIENCE, lock.acquire()).await;
         acquired.expect("it waits for ever")
     });
-    while waits(&rp).await == before {
+    while local.waits() == before {
         tokio::task::yield_now().await;
     }
     task
 }
 
-async fn waits(rp: &Raceproof) -> u64 {
-    let sessions = rp.sessions(Page::default()).await.unwrap().sessions;
-    sessions.iter().map(|session| session.waits).sum()
+/// How many wait without the machine.
+pub(super) fn queued(rp: &Raceproof) -> usize {
+    inner(rp).shards.waiting()
 }
 
-pub(super) fn poll_once<F: Future>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
+pub(super) fn poll_once<F: Future + ?Sized>(future: &mut Pin<Box<F>>) -> Poll<F::Output> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
 }
 
