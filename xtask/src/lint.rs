@@ -7,6 +7,10 @@ use crate::components::program_exists;
 use crate::packages;
 use crate::run::Run;
 
+/// The features of the library, each of which has to build by itself.
+const FEATURES: [&str; 10] =
+    ["cache", "client", "coarse-clock", "config", "fence-http", "prometheus", "serde", "signal", "store", "tower"];
+
 /// Runs every check that needs no test.
 pub(crate) fn lint(run: &Run) -> Result<()> {
     Cargo::new(["fmt", "--all", "--check"]).run(run)?;
@@ -14,7 +18,7 @@ pub(crate) fn lint(run: &Run) -> Result<()> {
     Cargo::new(clippy).run(run)?;
     // What a user of the library gets without asking, the least that can be asked for, and each feature by itself.
     let one = |feature| ["--no-default-features", "--features", feature];
-    let alone = ["cache", "client", "coarse-clock", "config", "fence-http", "signal", "store"].map(one);
+    let alone = FEATURES.map(one);
     for features in [&[][..], &["--no-default-features"]].into_iter().chain(alone.iter().map(|one| &one[..])) {
         Cargo::new(["clippy", "--package", "raceproof"]).args(features).args(["--", "--deny", "warnings"]).run(run)?;
     }

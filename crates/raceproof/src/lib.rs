@@ -18,6 +18,8 @@
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
 //! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] need not know the time exactly.
 //! - `config`: the settings of the rooms from `raceproof.toml` and the environment.
+//! - `prometheus`: the [`registry`] as a collector of metrics.
+//! - `serde`: snapshots of the [`registry`] can be serialised.
 //! - `store`: the embedded store, for servers.
 //! - `cache`: values by key that are loaded once.
 //! - `signal`: [`startup`] that ends at SIGINT or SIGTERM.

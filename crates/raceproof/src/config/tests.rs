@@ -182,6 +182,7 @@ fn every_section_by_default_is_what_its_room_is_by_default() {
     assert_eq!(config.section_of::<LimitConfig>(), LimitConfig::default());
     assert_eq!(config.section_of::<EventsConfig>(), EventsConfig::default());
     assert_eq!(config.section_of::<ServiceConfig>(), ServiceConfig::default());
+    assert_eq!(config.section_of::<TaskConfig>(), TaskConfig::default());
     assert_eq!(config.section_of::<ThrottleConfig>(), ThrottleConfig::default());
     assert_eq!(config.section_of::<TimeoutConfig>(), TimeoutConfig::default());
     assert_eq!(config.section_of::<DebounceConfig>(), DebounceConfig::default());

@@ -7,8 +7,14 @@
 //! registry goes.
 
 mod error;
+mod instance;
+#[cfg(feature = "prometheus")]
+mod prometheus;
 mod room;
 mod rooms;
+#[cfg(feature = "serde")]
+mod serialize;
+mod stats;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +24,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use self::error::RegistryError;
+use self::instance::{AnyHandle, Handle};
+#[cfg(feature = "prometheus")]
+pub use self::prometheus::Metrics;
 pub use self::room::Room;
+pub use self::stats::{Metric, Observed, Stats, Value};
 #[cfg(feature = "config")]
 use crate::config::Config;
 
@@ -48,8 +58,7 @@ struct Inner {
 
 /// An instance: its handle and what it was built with.
 struct Entry {
-    handle: Box<dyn Any + Send + Sync>,
-    handle_type: &'static str,
+    handle: Arc<dyn AnyHandle>,
     built_with: Option<Box<dyn Configuration>>,
 }
 
@@ -126,6 +135,19 @@ impl Registry {
         listed.collect()
     }
 
+    /// What every instance tells, by room and name.
+    #[must_use]
+    pub fn stats(&self) -> Vec<Observed> {
+        let handles: Vec<_> = self
+            .lock()
+            .iter()
+            .map(|((room, name), entry)| (*room, Arc::clone(name), Arc::clone(&entry.handle)))
+            .collect();
+        // Asked without the registry's lock: each has locks of its own.
+        let observed = handles.into_iter().map(|(room, name, handle)| Observed { room, name, stats: handle.observe() });
+        observed.collect()
+    }
+
     /// The instance of this name, which is built if there is none. `asked` is the configuration that somebody insists
     /// on; without one, an instance is taken as it is.
     fn get_or_build<H, C>(
@@ -137,7 +159,7 @@ impl Registry {
         build: impl FnOnce(&C) -> H,
     ) -> Result<H, RegistryError>
     where
-        H: Clone + Any + Send + Sync,
+        H: Handle,
         C: PartialEq + fmt::Debug + Any + Send + Sync,
     {
         // Held while it is built, so that it is built once. No room's constructor runs code of others.
@@ -149,18 +171,18 @@ impl Registry {
         let configuration = asked.unwrap_or_else(default);
         let handle = build(&configuration);
         let built_with: Option<Box<dyn Configuration>> = Some(Box::new(configuration));
-        entries.insert(key, Entry { handle: Box::new(handle.clone()), handle_type: type_name::<H>(), built_with });
+        entries.insert(key, Entry { handle: Arc::new(handle.clone()), built_with });
         Ok(handle)
     }
 
     /// Takes up what was built elsewhere.
-    fn insert<H: Clone + Any + Send + Sync>(&self, room: Room, name: &str, handle: H) -> Result<(), RegistryError> {
+    fn insert<H: Handle>(&self, room: Room, name: &str, handle: H) -> Result<(), RegistryError> {
         let mut entries = self.lock();
         let key = (room, Arc::from(name));
         if entries.contains_key(&key) {
             return Err(RegistryError::Taken { room, name: name.to_owned() });
         }
-        entries.insert(key, Entry { handle: Box::new(handle), handle_type: type_name::<H>(), built_with: None });
+        entries.insert(key, Entry { handle: Arc::new(handle), built_with: None });
         Ok(())
     }
 
@@ -171,14 +193,15 @@ impl Registry {
 }
 
 impl Entry {
-    fn handle<H: Clone + Any, C: fmt::Debug + Any>(
+    fn handle<H: Handle, C: fmt::Debug + Any>(
         &self,
         room: Room,
         name: &str,
         asked: Option<&C>,
     ) -> Result<H, RegistryError> {
-        let Some(handle) = self.handle.downcast_ref::<H>() else {
-            let (is, asked) = (self.handle_type, type_name::<H>());
+        let any: &dyn Any = &*self.handle;
+        let Some(handle) = any.downcast_ref::<H>() else {
+            let (is, asked) = (self.handle.type_name(), type_name::<H>());
             return Err(RegistryError::Type { room, name: name.to_owned(), is, asked });
         };
         match (asked, &self.built_with) {

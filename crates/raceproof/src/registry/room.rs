@@ -21,6 +21,8 @@ pub enum Room {
     Retry,
     /// A service.
     Service,
+    /// A supervisor of tasks.
+    Task,
     /// A throttle.
     Throttle,
     /// A limit on the time that calls take.
@@ -40,6 +42,7 @@ impl Room {
             Self::RateLimit => "rate_limit",
             Self::Retry => "retry",
             Self::Service => "service",
+            Self::Task => "task",
             Self::Throttle => "throttle",
             Self::Timeout => "timeout",
         }

@@ -8,10 +8,11 @@ use super::{Registry, RegistryError, Room};
 use crate::cache::Cache;
 #[cfg(feature = "cache")]
 use crate::config::CacheConfig;
-use crate::config::{BreakerConfig, EventsConfig, LimitConfig, RetryConfig, ThrottleConfig, TimeoutConfig};
+use crate::config::{BreakerConfig, EventsConfig, LimitConfig, RetryConfig, TaskConfig, ThrottleConfig, TimeoutConfig};
 use crate::events::Bus;
 use crate::resilience::{Breaker, KeyedRateLimiter, RateLimiter, Retry, Throttle, Timeout};
 use crate::service::Service;
+use crate::task::Supervisor;
 
 /// The two ways to ask for an instance whose type has no parameters.
 macro_rules! by_name {
@@ -56,6 +57,16 @@ impl Registry {
         /// The rate limiter of this name that has a quota for each key. Its section is `[rate-limit]`, too.
         keyed_rate_limiter, keyed_rate_limiter_with, KeyedRateLimit, KeyedRateLimiter<String>, LimitConfig,
         |_| LimitConfig::keyed
+    );
+
+    by_name!(
+        /// The supervisor of this name. It is not shut down by the registry.
+        supervisor,
+        supervisor_with,
+        Task,
+        Supervisor,
+        TaskConfig,
+        |_| TaskConfig::supervisor
     );
 
     by_name!(

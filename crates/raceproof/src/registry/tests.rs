@@ -13,12 +13,14 @@ fn an_instance_is_built_once_whoever_asks_at_the_same_moment() {
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {
-                    let build = |_: &u32| {
+                    let build = |config: &ThrottleConfig| {
                         built.fetch_add(1, Ordering::Relaxed);
                         std::thread::yield_now();
+                        config.throttle()
                     };
                     start.wait();
-                    registry.get_or_build(Room::Timeout, "one", None, || 1, build).expect("no conflict");
+                    let found = registry.get_or_build(Room::Throttle, "one", None, ThrottleConfig::default, build);
+                    found.expect("no conflict");
                 });
             }
         });
@@ -76,10 +78,12 @@ fn what_was_built_elsewhere_is_listed_under_a_name_of_its_own() {
 #[test]
 fn an_instance_is_found_again_after_its_builder_panicked() {
     let registry = Registry::new();
-    let panicking = || registry.get_or_build::<u32, u32>(Room::Timeout, "one", None, || 1, |_| panic!("on purpose"));
+    let build = |_: &ThrottleConfig| -> crate::resilience::Throttle { panic!("on purpose") };
+    let panicking = || registry.get_or_build(Room::Throttle, "one", None, ThrottleConfig::default, build);
     assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).is_err());
     assert_eq!(registry.list(), []);
-    assert_eq!(registry.get_or_build(Room::Timeout, "one", None, || 1, |one: &i32| *one), Ok(1));
+    drop(registry.throttle("one"));
+    assert_eq!(registry.list().len(), 1);
 }
 
 #[cfg(feature = "config")]
@@ -102,4 +106,60 @@ fn the_process_has_one_registry_and_it_is_set_once() {
     Registry::set_global(registry).expect("nobody asked before");
     assert_eq!(Registry::global().breaker("mine").stats().opened, 1);
     assert!(Registry::set_global(Registry::new()).is_err());
+}
+
+fn busy() -> Registry {
+    let registry = Registry::new();
+    registry.breaker("payments").open();
+    drop(registry.breaker("mail"));
+    let _limit = registry.timeout("payments");
+    registry.rate_limiter("mail").check().expect("the first of a hundred");
+    registry.bus::<u32>("news").expect("it is built").try_publish(1).expect("nobody is behind");
+    registry
+}
+
+#[test]
+fn every_instance_is_observed() {
+    let stats = busy().stats();
+    let names: Vec<_> = stats.iter().map(|observed| format!("{} {}", observed.room, observed.name)).collect();
+    assert_eq!(names, ["breaker mail", "breaker payments", "events news", "rate_limit mail", "timeout payments"]);
+    assert!(matches!(&stats[1].stats, Stats::Breaker(stats) if stats.opened == 1));
+    assert!(matches!(&stats[2].stats, Stats::Events(stats) if stats.published == 1));
+    assert!(matches!(&stats[3].stats, Stats::RateLimit(stats) if stats.admitted == 1));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_snapshot_is_serialised() {
+    let stats = serde_json::to_value(busy().stats()).expect("plain values");
+    assert_eq!(stats[0]["stats"]["state"], "closed");
+    assert_eq!(stats[1]["room"], "breaker");
+    assert_eq!(stats[1]["name"], "payments");
+    assert_eq!(stats[1]["stats"]["state"], "open");
+    assert_eq!(stats[1]["stats"]["opened"], 1);
+    assert_eq!(stats[4]["stats"]["limit_seconds"], 30.0);
+}
+
+#[cfg(feature = "prometheus")]
+#[test]
+fn prometheus_reads_every_metric_once_under_a_name_by_its_rules() {
+    let page = busy().prometheus_page();
+    let wanted = [
+        "# HELP raceproof_breaker_opened How many times it opened.\n# TYPE raceproof_breaker_opened counter\n\
+         raceproof_breaker_opened_total{name=\"mail\"} 0\nraceproof_breaker_opened_total{name=\"payments\"} 1\n",
+        "# TYPE raceproof_breaker_state gauge\n",
+        "raceproof_breaker_state{name=\"payments\",state=\"closed\"} 0\n\
+         raceproof_breaker_state{name=\"payments\",state=\"open\"} 1\n\
+         raceproof_breaker_state{name=\"payments\",state=\"half_open\"} 0\n",
+        "# UNIT raceproof_timeout_limit_seconds seconds\nraceproof_timeout_limit_seconds{name=\"payments\"} 30.0\n",
+        "raceproof_events_published_total{name=\"news\"} 1\n",
+        "raceproof_rate_limit_left{name=\"mail\"} 99\n",
+    ];
+    for part in wanted {
+        assert!(page.contains(part), "{part}\nis not in\n{page}");
+    }
+    let types: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    let once: std::collections::BTreeSet<_> = types.iter().collect();
+    assert_eq!(types.len(), once.len());
+    assert!(page.ends_with("# EOF\n"));
 }

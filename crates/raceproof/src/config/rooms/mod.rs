@@ -9,6 +9,7 @@ mod limit;
 mod retry;
 mod service;
 mod shared;
+mod task;
 mod throttle;
 mod timeout;
 
@@ -21,6 +22,7 @@ pub use self::limit::LimitConfig;
 pub use self::retry::RetryConfig;
 pub use self::service::ServiceConfig;
 pub use self::shared::AsyncConfig;
+pub use self::task::TaskConfig;
 pub use self::throttle::ThrottleConfig;
 pub use self::timeout::TimeoutConfig;
 
@@ -42,6 +44,7 @@ pub(super) const SECTIONS: &[super::schema::Section] = {
         Section::of::<LimitConfig>(),
         Section::of::<RetryConfig>(),
         Section::of::<ServiceConfig>(),
+        Section::of::<TaskConfig>(),
         Section::of::<ThrottleConfig>(),
         Section::of::<TimeoutConfig>(),
     ]
