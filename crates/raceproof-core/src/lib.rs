@@ -18,6 +18,7 @@
 //! - [`overlap`]: what happens to a start while another runs.
 //! - [`task`]: background tasks with names, restarts and an end.
 //! - [`startup`]: services that depend on each other, their order and the way back.
+//! - [`worker`]: requests in a mailbox, and the workers that take them.
 //! - [`wire`]: the messages between a client and a hub.
 //! - [`id`], [`time`]: numbers that must not be mixed up.
 
@@ -38,3 +39,4 @@ pub mod startup;
 pub mod task;
 pub mod time;
 pub mod wire;
+pub mod worker;

@@ -65,6 +65,7 @@ pub mod store;
 mod sync;
 pub mod task;
 mod waiting;
+pub mod worker;
 
 #[cfg(feature = "client")]
 pub use builder::Builder;
