@@ -174,6 +174,8 @@ impl Elections {
         if self.named.get(election) == Some(&session) {
             self.named.remove(election);
         }
+        // Served before the resignation was answered, which a retry may be much later.
+        self.naming.retain(|resigned, (of, named)| of != election || *named != session || *resigned > term);
         if leader == session {
             Ok(())
         } else {

@@ -19,8 +19,9 @@ pub(super) struct LockDelay {
     delayed: Vec<Token>,
     /// Names that the hub lists as closed: since when that is known, and until when.
     closed: FxHashMap<Arc<str>, (Instant, Instant)>,
-    /// Sessions whose lease is known to have ended by itself: not before when, and since when that is known.
-    expired: FxHashMap<SessionId, (Instant, Instant)>,
+    /// Sessions whose lease is known to have ended by itself: not before when, and since when that is known; none if
+    /// the hub crashed since, which may have undone it.
+    expired: FxHashMap<SessionId, (Instant, Option<Instant>)>,
 }
 
 impl LockDelay {
@@ -30,7 +31,8 @@ impl LockDelay {
 
     fn has_expired(&mut self, ledger: &Ledger, id: SessionId) {
         if let Some(not_before) = owed(ledger, id, self.hub_drift_ppm) {
-            self.expired.entry(id).or_insert_with(|| (not_before.min(ledger.at), ledger.at));
+            let (_, known) = self.expired.entry(id).or_insert_with(|| (not_before.min(ledger.at), None));
+            known.get_or_insert(ledger.at);
         }
     }
 
@@ -59,8 +61,8 @@ impl LockDelay {
                 continue;
             }
             let since = match self.expired.get(&grant.session) {
-                // What goes with it may have been granted before its lease was over.
-                Some((not_before, known)) if asked.at >= *known => Some(*not_before),
+                // What goes with it may be granted as long as its lease is not over.
+                Some((not_before, Some(known))) if asked.at >= *known => Some(*not_before),
                 _ if grant.taking.claim.goes_with(asked.taking.claim) => None,
                 Some((not_before, _)) => Some(*not_before),
                 None => owed(ledger, grant.session, self.hub_drift_ppm),
@@ -87,7 +89,12 @@ impl Invariant for LockDelay {
 
     fn see(&mut self, ledger: &Ledger, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::HubDown => self.closed.clear(),
+            Fact::HubDown => {
+                self.closed.clear();
+                for (_, known) in self.expired.values_mut() {
+                    *known = None;
+                }
+            }
             Fact::Listed(table) => self.listed(ledger, table),
             Fact::Pushed { link, event: Event::SessionEnded { reason: LostReason::Expired } } => {
                 if let Some(id) = ledger.links.get(link).and_then(|link| link.session) {
