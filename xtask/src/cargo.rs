@@ -36,6 +36,13 @@ impl Cargo {
         }
     }
 
+    /// The tests that run in every order of their tasks, built apart: locks and atomics are shuttle's there.
+    pub(crate) fn shuttle(args: &[String]) -> Self {
+        let test = ["test", "--package", "raceproof", "--no-default-features", "--test", "shuttle"];
+        let flags = format!("{} --cfg shuttle", env::var("RUSTFLAGS").unwrap_or_default());
+        Self::new(test).args(["--target-dir", "target/shuttle", "--"]).args(args).env("RUSTFLAGS", flags.trim())
+    }
+
     /// The core, without an operating system under it.
     pub(crate) fn wasm_core() -> Self {
         let library = ["rustc", "--package", "raceproof-core", "--lib", "--target", crate::components::WASM_TARGET];

@@ -37,6 +37,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Run the tests of shared state in every order that shuttle finds: `cargo xtask shuttle locks`.
+    Shuttle {
+        /// Passed to the test program as they are.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Measure beside other systems: `cargo xtask bench locks`, `cargo xtask bench local`.
     Bench {
         /// Passed to the bench program as they are: which bench, then its flags.
@@ -54,6 +60,7 @@ fn main() -> ExitCode {
     let outcome = Run::begin().and_then(|run| match cli.command {
         Command::Test(options) => suite::test(&run, &options),
         Command::Sim { args } => Cargo::simulator(&args).run(&run),
+        Command::Shuttle { args } => suite::shuttle(&run, &args).and_then(|count| suite::conclude(&run, count, &[])),
         Command::Bench { args } => Cargo::bench(&args).run(&run),
         Command::Wasm => components::wasm_target(&run).and_then(|()| Cargo::wasm_core().run(&run)),
         Command::Lint => lint::lint(&run),

@@ -1,5 +1,5 @@
-//! The full test run: components, servers, simulation, doctests, and every other test last, so that the run closes on
-//! how many there were.
+//! The full test run: components, servers, simulation, shuttle, doctests, and every other test last, so that the run
+//! closes on how many there were.
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -38,11 +38,21 @@ pub(crate) fn test(run: &Run, options: &Options) -> Result<()> {
     }
     let mut count = Count::default();
     if everything {
+        count.add(shuttle(run, &[])?);
         count.add(with_addresses(run, doctests(), &addresses).run_tests(run, Harness::Libtest)?);
     }
     let harness = harness(run);
     count.add(with_addresses(run, tests(harness, &options.args), &addresses).run_tests(run, harness)?);
     conclude(run, count, &missing)
+}
+
+/// Runs the library's shared state in every order that shuttle finds.
+pub(crate) fn shuttle(run: &Run, args: &[String]) -> Result<Count> {
+    let count = Cargo::shuttle(args).run_tests(run, Harness::Libtest)?;
+    if count == Count::default() {
+        bail!("not one test was built for shuttle");
+    }
+    Ok(count)
 }
 
 fn simulate(run: &Run, duration: &str) -> Result<()> {
@@ -88,7 +98,7 @@ fn with_addresses(run: &Run, mut cargo: Cargo, addresses: &[Address]) -> Cargo {
 }
 
 /// Says how it went, in the one line that every reader of test output knows.
-fn conclude(run: &Run, count: Count, missing: &[&components::Component]) -> Result<()> {
+pub(crate) fn conclude(run: &Run, count: Count, missing: &[&components::Component]) -> Result<()> {
     for component in missing {
         run.step(&format!("not tested, for want of {}: see above", component.name));
     }

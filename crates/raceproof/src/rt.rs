@@ -38,7 +38,7 @@ impl Runtime {
 
     #[cfg(shuttle)]
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        shuttle::future::spawn(future).detach();
+        drop(shuttle::future::spawn(future));
     }
 }
 

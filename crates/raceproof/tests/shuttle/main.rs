@@ -1,0 +1,39 @@
+//! The shared state of the library's handles, in every order that shuttle finds: `cargo xtask shuttle`.
+//!
+//! Built under `--cfg shuttle` only, where locks and atomics are shuttle's.
+#![cfg(shuttle)]
+
+mod locks;
+
+use std::pin::pin;
+use std::task::Poll;
+
+/// In how many orders a test runs.
+const ORDERS: usize = 2_000;
+
+/// Runs a test in random orders, and in such as bring out bugs of few steps. Names a schedule to replay if it fails.
+fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
+    let seeded = move || {
+        // What is random in the library is the same in every run, so that a schedule can be replayed.
+        fastrand::seed(7);
+        test();
+    };
+    shuttle::check_random(seeded, ORDERS);
+    shuttle::check_pct(seeded, ORDERS, 3);
+}
+
+/// Polls a future to its end, or gives it up at the poll after the next `polls`.
+async fn given_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        // Whoever gives up does so without being woken.
+        cx.waker().wake_by_ref();
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
