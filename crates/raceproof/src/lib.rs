@@ -100,3 +100,17 @@ mod configuration {}
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../../../docs/library.md")]
 mod guide {}
+
+/// The guides of rooms, as doctests.
+#[cfg(doctest)]
+mod rooms {
+    #[cfg(feature = "cache")]
+    #[doc = include_str!("../../../docs/rooms/cache.md")]
+    mod cache {}
+
+    #[doc = include_str!("../../../docs/rooms/service.md")]
+    mod service {}
+
+    #[doc = include_str!("../../../docs/rooms/startup.md")]
+    mod startup {}
+}

@@ -1,0 +1,36 @@
+//! The example programs of the rooms, run as they are. Each checks itself.
+
+#[path = "../examples/database_once.rs"]
+mod database_once;
+#[cfg(feature = "cache")]
+#[path = "../examples/engine_list.rs"]
+mod engine_list;
+#[cfg(all(unix, feature = "signal"))]
+#[path = "../examples/guarded_shutdown.rs"]
+mod guarded_shutdown;
+#[cfg(feature = "client")]
+#[path = "../examples/websocket_once.rs"]
+mod websocket_once;
+
+#[test]
+fn v1_v2_two_hundred_requests_set_one_database_up() {
+    database_once::main().unwrap();
+}
+
+#[cfg(feature = "client")]
+#[test]
+fn v1_a_websocket_service_is_set_up_once() {
+    websocket_once::main().unwrap();
+}
+
+#[cfg(feature = "cache")]
+#[test]
+fn k1_k2_five_hundred_readers_ask_for_the_engines_once_per_two_seconds() {
+    engine_list::main().unwrap();
+}
+
+#[cfg(all(unix, feature = "signal"))]
+#[test]
+fn v4_y4_a_signal_shuts_down_in_order_and_names_who_is_stuck() {
+    guarded_shutdown::main().unwrap();
+}
