@@ -1,9 +1,11 @@
 //! One file per room; each says what it measures beside whom, and what it wants of it.
 
+mod cache;
 mod lock;
+mod service;
 
 use crate::frame::Room;
 
 pub(crate) fn all() -> Vec<Room> {
-    vec![lock::room()]
+    vec![cache::room(), lock::room(), service::room()]
 }
