@@ -58,6 +58,18 @@ fn e6_a_candidate_whose_session_ends_is_told() {
 }
 
 #[test]
+fn e6_a_program_that_slept_past_its_lease_is_not_told_that_it_leads() {
+    let mut rig = Rig::open();
+    let op = campaign(&mut rig);
+    let seq = rig.next().seq;
+    rig.answer(seq, Ok(Response::Elected(leader(4))));
+    // Nothing is done at the deadlines between: the program looks when its lease is over.
+    rig.now = rig.client.lease_deadline().unwrap();
+    assert_eq!(rig.claim(op), Some(Err(OpError::Lost(LostReason::Expired))));
+    assert_eq!((rig.held(), rig.client.session()), (vec![], None));
+}
+
+#[test]
 fn e6_a_leader_whose_lease_ends_is_told() {
     let mut rig = Rig::open();
     let term = lead(&mut rig, 4);
