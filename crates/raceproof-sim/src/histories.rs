@@ -7,7 +7,7 @@
 //! What a program asked for and never learned the outcome of stays open: it may have been granted at any time since, and
 //! may have ended at any time after that. A refusal of an exclusive claim that would not wait needs a holder, and such a
 //! grant may have been the one. Where holders are not all (somebody may wait for several names, a lock-delay may last, a
-//! hub that crashed may hold what was given back), refusals are left out.
+//! crash may undo a grant or bring one back), refusals are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -180,8 +180,7 @@ impl Histories {
             }
             Fact::Refused { client, request, asked, code } => {
                 let Some(taking) = Taking::of(request) else { return };
-                // After a crash the hub may hold what was given back without waiting for the disk.
-                let refused = (*code == Code::LockHeld && ledger.run == 1).then_some(ledger.at);
+                let refused = (*code == Code::LockHeld).then_some(ledger.at);
                 // Another copy of it may have been granted, which nobody learned.
                 let open =
                     !matches!(code, Code::LockHeld | Code::Deadlock) || ledger.copies(*client, &taking, *asked) > 1;
@@ -239,7 +238,9 @@ impl Histories {
             let op = FencedOp::Acquire { owner, take: places(taking.claim) };
             for name in &taking.names {
                 let part = parts.entry((taking.election, name.clone())).or_default();
+                // A crash undoes grants that nobody heard of, and what was given back without waiting for the disk.
                 if let Some(at) = refused
+                    && ledger.run <= 1
                     && taking.claim == Claim::Exclusive
                     && taking.names.len() == 1
                     && (taking.election || !closed.contains(name))
