@@ -1,4 +1,4 @@
-//! The sequencer's side of the store: hands over records, hears how far they are on disk, and has a snapshot taken
+//! The hub's side of the store: hands over records, hears how far they are on disk, and has a snapshot taken
 //! when the log has grown. What a record means it does not know, and when an answer may go it does not decide.
 
 use std::sync::Arc;
@@ -86,17 +86,18 @@ impl Journal {
         Ok(Self { writer: Some(writer), signal, wanted: None, since_look: 0 })
     }
 
-    /// Resolves after each change of [`Self::progress`].
-    pub(crate) fn changes(&self) -> impl Future<Output = ()> + use<> {
-        let signal = Arc::clone(&self.signal);
-        async move { signal.changed.notified().await }
+    /// What can be waited for without the journal at hand.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(Arc::clone(&self.signal))
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        match self.signal.failed.get() {
-            Some(detail) => Progress::Failed(detail.clone()),
-            None => Progress::Flushed(Lsn::new(self.signal.flushed.load(Ordering::Acquire))),
-        }
+        self.signal.progress()
+    }
+
+    /// Whether somebody waits for more than [`Self::commit`] has passed on.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
     }
 
     pub(crate) fn append(&mut self, lsn: Lsn, record: &Record) {
@@ -125,26 +126,51 @@ impl Journal {
         }
     }
 
-    pub(crate) fn is_flushed(&self, lsn: Lsn) -> bool {
-        self.signal.flushed.load(Ordering::Acquire) >= lsn.as_u64()
-    }
-
     pub(crate) fn stats(&self) -> StorageStats {
         self.writer.as_ref().map(Writer::stats).unwrap_or_default()
     }
 
     /// Writes what is left and closes the store.
-    pub(crate) async fn close(&mut self) -> Result<(), WriteError> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
-        // Joins a thread that ends with a flush.
-        match tokio::task::spawn_blocking(move || writer.stop()).await {
-            Ok(closed) => closed,
-            Err(_) => Err(WriteError::WriterGone),
+    pub(crate) fn close(&mut self) -> impl Future<Output = Result<(), WriteError>> + use<> {
+        let writer = self.writer.take();
+        async move {
+            let Some(writer) = writer else { return Ok(()) };
+            // Joins a thread that ends with a flush.
+            match tokio::task::spawn_blocking(move || writer.stop()).await {
+                Ok(closed) => closed,
+                Err(_) => Err(WriteError::WriterGone),
+            }
         }
     }
 }
 
+/// How far the store has come, and news of it.
+#[derive(Debug)]
+pub(crate) struct Changes(Arc<Signal>);
+
+impl Changes {
+    /// Resolves after each change of [`Self::progress`].
+    pub(crate) async fn wait(&self) {
+        self.0.changed.notified().await;
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.0.progress()
+    }
+
+    pub(crate) fn is_flushed(&self, lsn: Lsn) -> bool {
+        self.0.flushed.load(Ordering::Acquire) >= lsn.as_u64()
+    }
+}
+
 impl Signal {
+    fn progress(&self) -> Progress {
+        match self.failed.get() {
+            Some(detail) => Progress::Failed(detail.clone()),
+            None => Progress::Flushed(Lsn::new(self.flushed.load(Ordering::Acquire))),
+        }
+    }
+
     fn hear(&self, event: WriterEvent) {
         match event {
             WriterEvent::Flushed(lsn) => {

@@ -2,7 +2,6 @@
 //! it loses its connection, not the server its memory.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -10,8 +9,6 @@ use raceproof_core::wire::{Event, Problem, Response};
 
 /// Beyond this many slots an emptied queue gives its memory back: most connections are idle most of the time.
 pub(crate) const KEPT_SLOTS: usize = 16;
-/// Requests of one connection that may wait for the sequencer; beyond it, the connection's socket is not read.
-const UNSEQUENCED_MAX: u32 = 64;
 
 /// One message on its way out; it is numbered when it is written.
 #[derive(Debug)]
@@ -38,20 +35,19 @@ struct Queue {
     messages: VecDeque<Message>,
     ending: Option<Ending>,
     waker: Option<Waker>,
+    attended: bool,
 }
 
-/// The queue between the sequencer and one connection's task.
+/// The queue between the hub and one connection's task.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
     frames_max: usize,
-    /// Requests handed to the sequencer that it has not taken yet.
-    unsequenced: AtomicU32,
 }
 
 impl Outbox {
     pub(crate) fn new(frames_max: usize) -> Self {
-        Self { queue: Mutex::default(), frames_max, unsequenced: AtomicU32::new(0) }
+        Self { queue: Mutex::default(), frames_max }
     }
 
     /// Adds a message. Past the bound it ends the connection instead.
@@ -78,28 +74,22 @@ impl Outbox {
         }
     }
 
-    /// Counts a request that is about to be handed to the sequencer.
-    pub(crate) fn submitted(&self) {
-        self.unsequenced.fetch_add(1, Ordering::SeqCst);
+    /// Its connection is awake and will look here before it sleeps: until then it need not be woken.
+    pub(crate) fn attend(&self) {
+        self.lock().attended = true;
     }
 
-    /// The sequencer has taken a request.
-    pub(crate) fn sequenced(&self) {
-        if self.unsequenced.fetch_sub(1, Ordering::SeqCst) == UNSEQUENCED_MAX {
-            wake(self.lock());
-        }
+    /// Whether there is anything to write.
+    pub(crate) fn has_some(&self) -> bool {
+        !self.lock().messages.is_empty()
     }
 
-    /// Whether the connection should leave what its client sends in the socket for a while. Asked after
-    /// [`Self::poll_take`] was pending, so that whoever changes this wakes the one who asked.
-    pub(crate) fn is_ahead(&self) -> bool {
-        self.unsequenced.load(Ordering::SeqCst) >= UNSEQUENCED_MAX
-    }
-
-    /// Moves everything queued into `batch`. Ready when there is something, or an ending.
+    /// Moves everything queued into `batch`. Ready when there is something, or an ending; otherwise whatever comes next
+    /// wakes the one who asks.
     pub(crate) fn poll_take(&self, cx: &Context<'_>, batch: &mut VecDeque<Message>) -> Poll<Option<Ending>> {
         let mut queue = self.lock();
         if queue.messages.is_empty() && queue.ending.is_none() {
+            queue.attended = false;
             if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 queue.waker = Some(cx.waker().clone());
             }
@@ -123,6 +113,9 @@ impl Outbox {
 }
 
 fn wake(queue: MutexGuard<'_, Queue>) {
+    if queue.attended {
+        return;
+    }
     let waker = queue.waker.clone();
     drop(queue);
     if let Some(waker) = waker {

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use raceproof::store::{LoadError, OpenError, Storage, WriteError};
 use raceproof_core::hub::{DecodeError, Hub, RestoreError};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
@@ -25,7 +25,7 @@ use crate::http::{App, router};
 use crate::journal::{self, Journal};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
-use crate::sequencer::{Link, Outcome, Phase, Sequencer};
+use crate::sequencer::{Outcome, Phase, Sequencer};
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -155,18 +155,17 @@ impl Server {
         journal: Journal,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let (sender, inputs) = mpsc::unbounded_channel();
         let (phase, phases) = watch::channel(Phase::Ready);
         let origins = Origins::new(&config.allowed_origins, &config.allowed_hosts, local_addr.ip());
+        let sequencer = Sequencer::new(hub, clock, journal, Arc::clone(&metrics), phase);
         let app = App {
-            link: Link::new(sender, clock),
+            link: sequencer.link(),
             limits: Arc::new(config.limits),
-            metrics: Arc::clone(&metrics),
+            metrics,
             phase: phases,
             auth: config.auth.map(Arc::new),
             origins: Arc::new(origins),
         };
-        let sequencer = Sequencer::new(hub, clock, inputs, journal, metrics, phase);
         Self { listener, local_addr, sequencer, app }
     }
 

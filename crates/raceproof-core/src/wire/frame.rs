@@ -15,8 +15,8 @@ pub struct ClientFrame {
 }
 
 /// A hub's frame.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(try_from = "RawServerFrame", into = "RawServerFrame")]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
+#[serde(try_from = "RawServerFrame")]
 pub enum ServerFrame {
     /// The answer to a request.
     Answer {
@@ -36,31 +36,45 @@ pub enum ServerFrame {
     },
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct RawServerFrame {
     seq: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     re: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     ok: Option<Box<Response>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     problem: Option<Box<Problem>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     event: Option<Event>,
 }
 
-impl From<ServerFrame> for RawServerFrame {
-    fn from(frame: ServerFrame) -> Self {
-        match frame {
-            ServerFrame::Answer { seq, re, result } => {
-                let (ok, problem) = match result {
-                    Ok(response) => (Some(response), None),
-                    Err(problem) => (None, Some(problem)),
-                };
-                Self { seq, re: Some(re), ok, problem, event: None }
+/// The same as it is written, without a copy.
+#[derive(Serialize)]
+struct BorrowedServerFrame<'a> {
+    seq: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    re: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ok: Option<&'a Response>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a Problem>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a Event>,
+}
+
+impl Serialize for ServerFrame {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Answer { seq, re, result } => {
+                let (ok, problem) = (result.as_deref().ok(), result.as_ref().err().map(|problem| &**problem));
+                BorrowedServerFrame { seq: *seq, re: Some(*re), ok, problem, event: None }
             }
-            ServerFrame::Push { seq, event } => Self { seq, re: None, ok: None, problem: None, event: Some(event) },
+            Self::Push { seq, event } => {
+                BorrowedServerFrame { seq: *seq, re: None, ok: None, problem: None, event: Some(event) }
+            }
         }
+        .serialize(serializer)
     }
 }
 
@@ -109,5 +123,10 @@ impl ServerFrame {
     #[must_use]
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("frames have string keys and finite numbers")
+    }
+
+    /// Writes the frame as JSON, behind what is there.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        serde_json::to_writer(out, self).expect("frames have string keys and finite numbers");
     }
 }

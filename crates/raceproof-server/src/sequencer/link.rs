@@ -7,7 +7,7 @@ use raceproof::store::StorageStats;
 use raceproof_core::hub::Stats;
 use raceproof_core::id::{ConnId, SessionKey};
 use raceproof_core::wire::{Code, Problem, Release, Request, Resign, Response};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::clock::Clock;
 use crate::outbox::Outbox;
@@ -37,18 +37,24 @@ pub(crate) struct Figures {
     pub(crate) store: StorageStats,
 }
 
-/// Sends inputs. The queue has no bound of its own: each WebSocket has at most 64 requests in it, each HTTP connection
-/// one, and the number of connections has a bound.
+/// Whoever takes inputs.
+pub(super) trait Taker: Send + Sync + std::fmt::Debug {
+    /// Takes an input; what is answered at once has been passed on when this returns. Says whether the sequencer's task
+    /// was woken for what has to follow.
+    fn take(&self, input: Input) -> bool;
+}
+
+/// Hands inputs over.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
-    inputs: mpsc::UnboundedSender<Input>,
+    taker: Arc<dyn Taker>,
     conns: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl Link {
-    pub(crate) fn new(inputs: mpsc::UnboundedSender<Input>, clock: Clock) -> Self {
-        Self { inputs, conns: Arc::new(AtomicU64::new(1)), clock }
+    pub(super) fn new(taker: Arc<dyn Taker>, clock: Clock) -> Self {
+        Self { taker, conns: Arc::new(AtomicU64::new(1)), clock }
     }
 
     pub(crate) const fn clock(&self) -> Clock {
@@ -59,9 +65,15 @@ impl Link {
         ConnId::new(self.conns.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Queues an input. Once the sequencer has stopped it goes nowhere, and so does whoever sent it, soon.
+    /// Hands an input to the machine. What it answers at once has been passed on when this returns.
     pub(crate) fn send(&self, input: Input) {
-        let _stopped = self.inputs.send(input);
+        self.submit(input);
+    }
+
+    /// The same; says whether the sequencer has something to do that should come before the answer is written: to start
+    /// the store.
+    pub(crate) fn submit(&self, input: Input) -> bool {
+        self.taker.take(input)
     }
 
     /// Asks one thing and waits for the answer.
@@ -155,7 +167,16 @@ mod tests {
     use raceproof_core::id::{SessionId, Token};
     use raceproof_core::wire::{Acquire, Grant};
 
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    impl Taker for mpsc::UnboundedSender<Input> {
+        fn take(&self, input: Input) -> bool {
+            self.send(input).unwrap();
+            false
+        }
+    }
 
     fn acquire(id: &str) -> Request {
         let request = if id.is_empty() { String::new() } else { format!(r#""request":"{id}","#) };
@@ -171,7 +192,7 @@ mod tests {
     /// Starts a call, does something with its end at the sequencer, drops it unlooked at, and gives what follows.
     fn abandon(id: &str, then: impl FnOnce(oneshot::Sender<Answer>)) -> Option<Input> {
         let (sender, mut inputs) = mpsc::unbounded_channel();
-        let link = Link::new(sender, Clock::start());
+        let link = Link::new(Arc::new(sender), Clock::start());
         let key = SessionKey { id: SessionId::new(1), secret: 2 };
         {
             let mut call = Box::pin(link.call(Some(key), acquire(id)));

@@ -1,27 +1,28 @@
-//! The one task that owns the hub machine. It linearises everything: takes inputs in the order they came, drains the
-//! machine's outputs after each, hands records to the store and answers to connections. It decides nothing.
+//! The hub machine and its keeper. Connections hand their requests to the machine one by one, in the order in which they
+//! take its lock, and that order is the only one there is. Its keeper is one task: lets time pass, starts the store on
+//! what was decided, and releases what is on disk. Neither decides anything.
 //!
-//! L5: what waits in the queue is handed to the machine before leases are expired, so a renewal that reached this
-//! server in time counts, however late it is taken. "Durable before visible" is the machine's: an answer comes out of
-//! it only after [`Hub::flushed`] has reached what the answer rests on.
+//! L5: a request is handed over as soon as it has been read, so a renewal that was read in time counts, however late
+//! leases are looked at. "Durable before visible" is the machine's: an answer comes out of it only after
+//! [`Hub::flushed`] has reached what the answer rests on.
 
 mod link;
 mod route;
+mod state;
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
-use raceproof_core::hub::{Caller, ConnKind, Hub, Output};
-use raceproof_core::time::Time;
-use raceproof_core::wire::{Code, Problem, Request};
-use tokio::sync::{mpsc, watch};
+use raceproof_core::hub::Hub;
+use raceproof_core::wire::{Code, Problem};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use link::{Answer, Figures, Input, Link};
-use route::Routes;
+use state::{Shared, State};
 
-use crate::clock::{Clock, unix_ms};
+use crate::clock::Clock;
 use crate::journal::{Journal, Progress};
 use crate::metrics::Metrics;
 use crate::outbox::Ending;
@@ -32,8 +33,8 @@ const TICK: Duration = Duration::from_millis(10);
 const GATHER: Duration = Duration::from_millis(4);
 /// With no session there is nothing to expire; the machine's own deadlines still count.
 const IDLE: Duration = Duration::from_secs(5);
-/// Inputs taken in one turn.
-const BATCH: usize = 1_024;
+/// After a failure of the store, what is on its way is refused for so long before connections are closed.
+const REFUSING: Duration = Duration::from_millis(250);
 
 /// What a run of the sequencer comes to.
 #[derive(Debug)]
@@ -50,250 +51,119 @@ pub(crate) enum Phase {
     StoreFailed,
 }
 
-/// The sequencer before it runs.
+/// The keeper before it runs.
+#[derive(Debug)]
 pub(crate) struct Sequencer {
-    hub: Hub,
+    shared: Arc<Shared>,
     clock: Clock,
-    inputs: mpsc::UnboundedReceiver<Input>,
-    journal: Journal,
-    routes: Routes,
-    metrics: Arc<Metrics>,
     phase: watch::Sender<Phase>,
-    batch: Vec<Input>,
-    ticked: Time,
-    wall_clock_set: Time,
-}
-
-impl std::fmt::Debug for Sequencer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sequencer").finish_non_exhaustive()
-    }
 }
 
 impl Sequencer {
     pub(crate) fn new(
-        mut hub: Hub,
+        hub: Hub,
         clock: Clock,
-        inputs: mpsc::UnboundedReceiver<Input>,
         journal: Journal,
         metrics: Arc<Metrics>,
         phase: watch::Sender<Phase>,
     ) -> Self {
-        let now = clock.now();
-        hub.set_wall_clock(now, unix_ms());
-        Self {
-            hub,
-            clock,
-            inputs,
-            journal,
-            routes: Routes::new(Arc::clone(&metrics)),
-            metrics,
-            phase,
-            batch: Vec::with_capacity(BATCH),
-            ticked: now,
-            wall_clock_set: now,
-        }
+        Self { shared: Arc::new(Shared::new(State::new(hub, clock, journal, metrics))), clock, phase }
+    }
+
+    /// The way in.
+    pub(crate) fn link(&self) -> Link {
+        Link::new(Arc::<Shared>::clone(&self.shared), self.clock)
     }
 
     /// Runs until `stop` says so, or the store fails.
-    pub(crate) async fn run(mut self, stop: CancellationToken) -> Outcome {
+    pub(crate) async fn run(self, stop: CancellationToken) -> Outcome {
+        let changes = self.state().journal.changes();
         let timer = tokio::time::sleep_until(Instant::now());
         tokio::pin!(timer);
         loop {
-            self.turn();
-            if let Progress::Failed(detail) = self.journal.progress() {
+            let (progress, behind, due) = {
+                let mut state = self.state();
+                state.turn();
+                (state.journal.progress(), state.is_behind(), state.arm())
+            };
+            if let Progress::Failed(detail) = progress {
                 return self.fail(detail).await;
             }
-            if self.hub.next_deadline().is_some_and(|due| due <= self.ticked) && !stop.is_cancelled() {
-                // More is due than one tick ends. An elapsed timer would keep this task running, and sockets unread.
+            if behind && !stop.is_cancelled() {
+                // An elapsed timer would keep this task running, and sockets unread.
                 tokio::task::yield_now().await;
                 continue;
             }
-            let due = self.due();
+            let due = self.clock.instant(due);
             // An armed timer that comes early costs one idle turn; arming it anew for each turn costs more.
             if timer.is_elapsed() || due < timer.deadline() {
                 timer.as_mut().reset(due);
             }
             tokio::select! {
                 biased;
-                () = self.journal.changes() => {}
-                _ = self.inputs.recv_many(&mut self.batch, BATCH) => {}
+                () = changes.wait() => {}
+                () = self.shared.due.notified() => {}
                 () = timer.as_mut() => {}
                 () = stop.cancelled() => return self.drain().await,
             }
         }
     }
 
-    /// Hands over what has come, then lets time pass, then starts the store on what was decided.
-    fn turn(&mut self) {
-        self.take_progress();
-        let mut batch = std::mem::take(&mut self.batch);
-        // L5: nothing expires before what has waited in the queue until now.
-        let mut left = self.inputs.len();
-        loop {
-            for input in batch.drain(..) {
-                let now = self.clock.now();
-                self.input(now, input);
-                self.pump(now);
-            }
-            while batch.len() < BATCH.min(left)
-                && let Ok(input) = self.inputs.try_recv()
-            {
-                batch.push(input);
-            }
-            left -= batch.len();
-            if batch.is_empty() {
-                break;
-            }
-        }
-        self.batch = batch;
-        self.tick();
-        self.journal.commit(&self.hub);
-    }
-
-    fn take_progress(&mut self) {
-        if let Progress::Flushed(lsn) = self.journal.progress() {
-            let now = self.clock.now();
-            self.hub.flushed(now, lsn);
-            self.pump(now);
-        }
-    }
-
-    fn tick(&mut self) {
-        let now = self.clock.now();
-        if now.since(self.wall_clock_set) >= Duration::from_secs(1) {
-            self.hub.set_wall_clock(now, unix_ms());
-            self.wall_clock_set = now;
-        }
-        if now.since(self.ticked) >= TICK || self.hub.next_deadline().is_some_and(|due| due <= now) {
-            self.hub.tick(now);
-            self.ticked = now;
-            self.pump(now);
-        }
-    }
-
-    fn due(&self) -> Instant {
-        let pause = if self.hub.sessions_count() > 0 { TICK } else { IDLE };
-        let regular = self.ticked + pause;
-        let due = self.hub.next_deadline().map_or(regular, |due| due.max(self.ticked + GATHER).min(regular));
-        self.clock.instant(due)
-    }
-
-    fn input(&mut self, now: Time, input: Input) {
-        match input {
-            Input::Frame { conn, seq, request } => {
-                self.routes.sequenced(conn);
-                self.request(now, Caller { conn, seq, session: None, entropy: 0 }, request);
-            }
-            Input::Call { conn, session, request, reply } => {
-                let call = route::Call::new(reply, session, &request);
-                self.routes.add_call(conn, call);
-                self.hub.connect(now, conn, ConnKind::Request);
-                self.request(now, Caller { conn, seq: 0, session, entropy: 0 }, request);
-            }
-            Input::Connect { conn, outbox } => {
-                self.routes.add_socket(conn, outbox);
-                self.hub.connect(now, conn, ConnKind::Socket);
-            }
-            Input::Disconnect { conn } => {
-                // An answered call has already gone.
-                if self.routes.remove(conn) {
-                    self.hub.disconnect(now, conn);
-                }
-            }
-            Input::Stats { reply } => {
-                let _gone = reply.send(Figures { hub: self.hub.stats(), store: self.journal.stats() });
-            }
-        }
-    }
-
-    fn request(&mut self, now: Time, mut caller: Caller, request: Request) {
-        if matches!(request, Request::Open(_)) {
-            caller.entropy = entropy();
-        }
-        self.metrics.requested(&request);
-        self.hub.request(now, caller, request);
-    }
-
-    /// Drains the machine's outputs, and those of what they bring about.
-    fn pump(&mut self, now: Time) {
-        loop {
-            while let Some(output) = self.hub.poll_output() {
-                match output {
-                    Output::Append { lsn, record } => self.journal.append(lsn, &record),
-                    Output::Flush { lsn } => self.journal.want(lsn),
-                    Output::Answer { conn, seq, result } => self.routes.answer(conn, seq, result),
-                    Output::Push { conn, event } => self.routes.push(conn, event),
-                    Output::Close { conn } => self.routes.end(conn, Ending::Superseded),
-                }
-            }
-            let Some(done) = self.routes.take_done() else { break };
-            self.finish(now, done);
-        }
-    }
-
-    /// An HTTP request was answered: its connection is gone. What was granted to nobody goes back.
-    fn finish(&mut self, now: Time, done: route::Done) {
-        if let Some((session, undo)) = done.undo {
-            self.hub.request(now, Caller { conn: done.conn, seq: 0, session: Some(session), entropy: 0 }, undo);
-        }
-        self.hub.disconnect(now, done.conn);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.lock().expect("the machine broke off half way, and nothing can be promised any more")
     }
 
     /// Tells everybody, waits for what was decided to be on disk, and refuses what still waits.
-    async fn drain(mut self) -> Outcome {
+    async fn drain(self) -> Outcome {
         let _no_listener = self.phase.send(Phase::Draining);
-        let now = self.clock.now();
-        self.hub.drain(now);
-        self.pump(now);
-        self.journal.want(self.hub.lsn());
-        self.journal.commit(&self.hub);
-        while !self.journal.is_flushed(self.hub.lsn()) {
-            self.journal.changes().await;
-            if let Progress::Failed(detail) = self.journal.progress() {
+        let (lsn, changes) = {
+            let mut state = self.state();
+            state.stopped = true;
+            let now = self.clock.now();
+            state.hub.drain(now);
+            state.pump(now);
+            let lsn = state.hub.lsn();
+            state.journal.want(lsn);
+            state.commit();
+            (lsn, state.journal.changes())
+        };
+        while !changes.is_flushed(lsn) {
+            changes.wait().await;
+            if let Progress::Failed(detail) = changes.progress() {
                 return self.fail(detail).await;
             }
         }
-        self.take_progress();
-        // No waiting: whoever is told that the server stops need not be granted anything by it.
-        for conn in self.routes.refuse_calls(&link::stopping()) {
-            let now = self.clock.now();
-            self.hub.disconnect(now, conn);
-            self.pump(now);
-        }
-        self.routes.end_all(Ending::GoingAway);
-        match self.journal.close().await {
+        let closed = {
+            let mut state = self.state();
+            state.take_progress();
+            // No waiting: whoever is told that the server stops need not be granted anything by it.
+            state.refuse_calls(&link::stopping());
+            state.routes.end_all(Ending::GoingAway);
+            state.journal.close()
+        };
+        match closed.await {
             Ok(()) => Outcome::Stopped,
             Err(error) => Outcome::StoreFailed(error.to_string()),
         }
     }
 
     /// Fail-stop: what was not on disk is answered with `store_failed`, then everything ends.
-    async fn fail(mut self, detail: String) -> Outcome {
+    async fn fail(self, detail: String) -> Outcome {
         tracing::error!(detail, "the store failed; nothing is promised from here on");
         let _no_listener = self.phase.send(Phase::StoreFailed);
-        let now = self.clock.now();
-        self.hub.store_failed(now, &detail);
-        // What is on its way is answered, too.
-        let until = Instant::now() + Duration::from_millis(250);
-        while Instant::now() < until {
-            self.pump(self.clock.now());
-            match tokio::time::timeout_at(until, self.inputs.recv()).await {
-                Ok(Some(input)) => self.input(self.clock.now(), input),
-                Ok(None) | Err(_) => break,
-            }
+        {
+            let mut state = self.state();
+            let now = self.clock.now();
+            state.hub.store_failed(now, &detail);
+            state.pump(now);
         }
-        self.pump(self.clock.now());
+        // What is on its way is answered, too.
+        tokio::time::sleep(REFUSING).await;
+        let mut state = self.state();
+        state.stopped = true;
         // Whoever waits for a turn waits for a grant that will not come.
-        self.routes.refuse_calls(&Problem::new(Code::StoreFailed, &*detail));
-        self.routes.end_all(Ending::StoreFailed);
+        state.refuse_calls(&Problem::new(Code::StoreFailed, &*detail));
+        state.routes.end_all(Ending::StoreFailed);
         Outcome::StoreFailed(detail)
     }
-}
-
-/// Sixteen bytes from the operating system: the secret half of a session key.
-fn entropy() -> u128 {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the operating system has randomness once it has booted");
-    u128::from_ne_bytes(bytes)
 }

@@ -60,12 +60,6 @@ impl Routes {
         self.sockets.remove(&conn).is_some() || self.calls.remove(&conn).is_some()
     }
 
-    pub(super) fn sequenced(&self, conn: ConnId) {
-        if let Some(outbox) = self.sockets.get(&conn) {
-            outbox.sequenced();
-        }
-    }
-
     pub(super) fn answer(&mut self, conn: ConnId, seq: u64, result: Answer) {
         self.metrics.answered(&result);
         if let Some(outbox) = self.sockets.get(&conn) {

@@ -1,10 +1,5 @@
 //! How connections end: a close code and a word for each reason.
 
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::error::CapacityError;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-
 use crate::outbox::Ending;
 
 /// Why this side closes a connection.
@@ -33,18 +28,9 @@ pub(super) enum Close {
 }
 
 impl Close {
-    /// What a broken stream calls for; `None` where there is nobody left to tell.
-    pub(super) fn for_error(error: &Error) -> Option<Self> {
-        match error {
-            Error::Utf8(_) => Some(Self::NotUtf8),
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Self::TooBig),
-            Error::Protocol(_) => Some(Self::Protocol),
-            _ => None,
-        }
-    }
-
-    pub(super) fn frame(self) -> CloseFrame {
-        let (code, reason) = match self {
+    /// A close frame's payload.
+    pub(super) fn payload(self) -> Vec<u8> {
+        let (code, reason): (u16, &str) = match self {
             Self::GoingAway => (1001, "going_away"),
             Self::Protocol => (1002, "protocol_error"),
             Self::NotText => (1003, "not_text"),
@@ -56,7 +42,7 @@ impl Close {
             Self::SlowReader => (4429, "slow_reader"),
             Self::StoreFailed => (4503, "store_failed"),
         };
-        CloseFrame { code: CloseCode::from(code), reason: reason.into() }
+        [&code.to_be_bytes(), reason.as_bytes()].concat()
     }
 }
 

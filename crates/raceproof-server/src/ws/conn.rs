@@ -1,51 +1,76 @@
 //! One WebSocket connection.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
 use raceproof_core::id::ConnId;
 use raceproof_core::wire::{ClientFrame, Code, Problem, ServerFrame};
 use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
 use super::close::Close;
+use super::frames::{self, Decoder, Incoming, Outgoing};
 use crate::config::Limits;
-use crate::outbox::{Ending, KEPT_SLOTS, Message, Outbox};
+use crate::outbox::{KEPT_SLOTS, Message, Outbox};
 use crate::sequencer::{Input, Link};
 
 /// How long the other side may take to answer a close.
 const CLOSING: Duration = Duration::from_secs(1);
 
+/// Frames that one connection may have read before others have their turn, but for those that came along.
+const FRAMES_PER_TURN: u32 = 64;
+
+/// What is read at a time.
+const READ_BYTES: usize = 4 * 1_024;
+
+/// Frames are gathered up to this size before they are written.
+const WRITE_BYTES: usize = 16 * 1_024;
+
 /// Looks for signs of life fall on multiples of this.
 const WAKE_TOGETHER: Duration = Duration::from_millis(100);
 
-/// Serves a connection until either side ends it.
-pub(super) async fn run(socket: WebSocketStream<TcpStream>, link: Link, limits: Arc<Limits>) {
+/// What each thread's connections use in turn: room to read, room for one message, and room for what is written.
+struct Scratch {
+    read: Box<[u8]>,
+    text: Vec<u8>,
+    write: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> =
+        RefCell::new(Scratch { read: vec![0; READ_BYTES].into(), text: Vec::new(), write: Vec::new() });
+}
+
+/// Serves a connection until either side ends it. `read` has come already.
+pub(super) async fn run(socket: TcpStream, read: Vec<u8>, link: Link, limits: Arc<Limits>) {
     let conn = link.conn();
     let outbox = Arc::new(Outbox::new(limits.outbox_frames));
     link.send(Input::Connect { conn, outbox: Arc::clone(&outbox) });
     let _gone = Gone { link: link.clone(), conn };
     let mut connection = Connection {
         socket,
-        link,
-        conn,
-        outbox,
-        read_last: 0,
+        decoder: Decoder::new(limits.frame_bytes),
+        left: Vec::new(),
+        out: Vec::new(),
+        batch: VecDeque::new(),
+        ended: None,
+        speaker: Speaker { link, conn, outbox, read_last: 0, heard: true, store_first: false },
         written_last: 0,
-        heard: true,
+        gave_way: false,
         pinged: false,
         pause: jittered(limits.ping_interval, conn),
         limits,
     };
-    if let Err(Some(close)) = connection.serve().await {
+    connection.take(read);
+    if let Some(close) = connection.serve().await {
         let _lost = timeout(CLOSING, connection.close(close)).await;
     }
 }
@@ -66,88 +91,274 @@ impl Drop for Gone {
 type Stopped = Option<Close>;
 
 struct Connection {
-    socket: WebSocketStream<TcpStream>,
-    link: Link,
-    conn: ConnId,
-    outbox: Arc<Outbox>,
-    /// The `seq` of the last frame that was read, and of the last that was written.
-    read_last: u64,
+    socket: TcpStream,
+    decoder: Decoder,
+    /// The beginning of a frame.
+    left: Vec<u8>,
+    /// Frames, or what is left of one, that the socket has not taken.
+    out: Vec<u8>,
+    /// Taken from the outbox, and not yet put into frames.
+    batch: VecDeque<Message>,
+    /// Why nothing more is read; what was answered before is written first.
+    ended: Option<Stopped>,
+    speaker: Speaker,
+    /// The `seq` of the last frame that was written.
     written_last: u64,
-    /// Whether anything came since the last look at the time.
-    heard: bool,
+    /// Whether the turn before ended to let the store be started.
+    gave_way: bool,
     /// Whether the last look found silence, and asked.
     pinged: bool,
     pause: Duration,
     limits: Arc<Limits>,
 }
 
+/// A connection as the hub knows it.
+struct Speaker {
+    link: Link,
+    conn: ConnId,
+    outbox: Arc<Outbox>,
+    /// The `seq` of the last frame that was read.
+    read_last: u64,
+    /// Whether anything came since the last look at the time.
+    heard: bool,
+    /// Whether the store should be started before anything is written.
+    store_first: bool,
+}
+
+/// What a turn cannot do at once.
 enum Step {
-    Read(Option<Result<Frame, Error>>),
-    Write(Option<Ending>),
-    Quiet,
+    /// The socket takes no more for now.
+    Write,
+    /// Nothing was heard for a while, or something was.
+    Look,
+    End(Stopped),
 }
 
 impl Connection {
-    async fn serve(&mut self) -> Result<(), Stopped> {
+    async fn serve(&mut self) -> Stopped {
         let timer = sleep_until(self.next_look());
         tokio::pin!(timer);
-        let mut batch = VecDeque::new();
         loop {
-            let step = poll_fn(|cx| self.poll_step(cx, timer.as_mut(), &mut batch)).await;
-            match step {
-                Step::Read(Some(Ok(frame))) => self.read(&frame, &mut batch)?,
-                Step::Read(Some(Err(error))) => return Err(Close::for_error(&error)),
-                Step::Read(None) => return Ok(()),
-                Step::Write(ending) => {
-                    self.write(&mut batch).await?;
-                    if let Some(ending) = ending {
-                        return Err(Some(ending.into()));
-                    }
-                }
-                Step::Quiet => {
-                    self.look_for_life().await?;
+            let done = match poll_fn(|cx| self.poll_turn(cx, timer.as_mut())).await {
+                Step::Write => self.write().await,
+                Step::Look => {
+                    let alive = self.look_for_life().await;
                     timer.as_mut().reset(self.next_look());
+                    alive
                 }
+                Step::End(stopped) => Err(stopped),
+            };
+            if let Err(stopped) = done {
+                return stopped;
             }
         }
     }
 
-    fn poll_step(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>, batch: &mut VecDeque<Message>) -> Poll<Step> {
-        let taken = self.outbox.poll_take(cx, batch);
-        if let Poll::Ready(ending) = taken {
-            return Poll::Ready(Step::Write(ending));
+    /// Reads what has come, hands it to the hub, and writes what the hub has to say: several frames at a time, and an
+    /// answer that needs no waiting in the same turn as its request.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Step> {
+        self.speaker.outbox.attend();
+        let drained = self.read_some(cx);
+        if std::mem::take(&mut self.speaker.store_first) && !self.gave_way && self.speaker.outbox.has_some() {
+            // A write takes longer than it takes the sequencer to start the store, for everybody who waits.
+            self.gave_way = true;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        if !batch.is_empty() {
-            return Poll::Ready(Step::Write(None));
+        self.gave_way = false;
+        loop {
+            let taken = self.speaker.outbox.poll_take(cx, &mut self.batch);
+            if taken.is_pending() && self.out.is_empty() {
+                break;
+            }
+            match self.poll_write(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Step::End(None)),
+                Poll::Pending => return Poll::Ready(Step::Write),
+            }
+            if let Poll::Ready(Some(ending)) = taken {
+                return Poll::Ready(Step::End(Some(ending.into())));
+            }
         }
-        if !self.outbox.is_ahead()
-            && let Poll::Ready(frame) = self.socket.poll_next_unpin(cx)
-        {
-            return Poll::Ready(Step::Read(frame));
+        if let Some(stopped) = self.ended {
+            return Poll::Ready(Step::End(stopped));
         }
-        timer.poll(cx).map(|()| Step::Quiet)
+        if !drained {
+            // Others have their turn first.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        timer.poll(cx).map(|()| Step::Look)
     }
 
-    fn read(&mut self, frame: &Frame, batch: &mut VecDeque<Message>) -> Result<(), Stopped> {
-        self.heard = true;
-        let text = match frame {
-            Frame::Text(text) => text,
-            Frame::Binary(_) => return Err(Some(Close::NotText)),
-            // Pongs are written by the library, closes answered by it.
-            Frame::Ping(_) | Frame::Pong(_) | Frame::Close(_) | Frame::Frame(_) => return Ok(()),
+    /// Says whether everything that has come was read.
+    fn read_some(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = self.speaker.read_last;
+        while self.ended.is_none() && self.speaker.read_last - before < u64::from(FRAMES_PER_TURN) {
+            let read = match self.left.is_empty() {
+                true => SCRATCH.with_borrow_mut(|scratch| self.poll_read(cx, &mut scratch.read)),
+                false => self.poll_read_on(cx),
+            };
+            match read {
+                Poll::Ready(Ok(0)) | Poll::Ready(Err(_)) => self.ended = Some(None),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => return true,
+            }
+        }
+        self.ended.is_some()
+    }
+
+    /// Reads into a buffer that was empty, and takes what has come.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(poll_fill(&mut self.socket, cx, buffer))?;
+        if let Some(bytes) = buffer.get_mut(..count) {
+            let done = self.decode(bytes);
+            self.left.extend_from_slice(bytes.get(done..).unwrap_or_default());
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads on where a frame has begun.
+    fn poll_read_on(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let begun = self.left.len();
+        self.left.resize(begun + READ_BYTES, 0);
+        let read = poll_fill(&mut self.socket, cx, self.left.get_mut(begun..).unwrap_or_default());
+        let count = if let Poll::Ready(Ok(count)) = &read { *count } else { 0 };
+        self.left.truncate(begun + count);
+        if count > 0 {
+            let left = std::mem::take(&mut self.left);
+            self.take(left);
+        }
+        read
+    }
+
+    /// Takes what has come; keeps the beginning of a frame.
+    fn take(&mut self, mut bytes: Vec<u8>) {
+        let done = self.decode(&mut bytes);
+        if done < bytes.len() {
+            bytes.drain(..done);
+            self.left = bytes;
+        }
+    }
+
+    fn decode(&mut self, bytes: &mut [u8]) -> usize {
+        let Self { decoder, speaker, out, ended, .. } = self;
+        let decoded = decoder.decode(bytes, |message| {
+            speaker.heard = true;
+            match message {
+                Incoming::Text(text) => return speaker.text(text),
+                Incoming::Ping(payload) => frames::encode(Outgoing::Pong, payload, out),
+                Incoming::Pong => {}
+                Incoming::Close(code) => {
+                    frames::encode(Outgoing::Close, code.as_ref().map_or(&[], |code| code), out);
+                    return Err(None);
+                }
+            }
+            Ok(())
+        });
+        decoded.unwrap_or_else(|stopped| {
+            *ended = Some(stopped);
+            bytes.len()
+        })
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while !self.out.is_empty() {
+                let count = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.out))?;
+                if count == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.out.drain(..count);
+            }
+            if self.out.capacity() > 0 {
+                self.out = Vec::new();
+            }
+            if self.batch.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            SCRATCH.with_borrow_mut(|scratch| self.write_some(cx, scratch))?;
+        }
+    }
+
+    /// Puts messages into frames and writes them. What the socket does not take is kept.
+    fn write_some(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> io::Result<()> {
+        let Scratch { text, write, .. } = scratch;
+        write.clear();
+        while write.len() < WRITE_BYTES
+            && let Some(message) = self.batch.pop_front()
+        {
+            self.written_last += 1;
+            text.clear();
+            frame(self.written_last, message).write_json(text);
+            frames::encode(Outgoing::Text, text, write);
+        }
+        if self.batch.capacity() > KEPT_SLOTS && self.batch.is_empty() {
+            self.batch = VecDeque::new();
+        }
+        let taken = match Pin::new(&mut self.socket).poll_write(cx, write) {
+            Poll::Ready(taken) => taken?,
+            Poll::Pending => 0,
         };
+        self.out.extend_from_slice(write.get(taken..).unwrap_or_default());
+        if text.capacity() > WRITE_BYTES || write.capacity() > 2 * WRITE_BYTES {
+            // A rare large message leaves no large buffer behind.
+            (*text, *write) = (Vec::new(), Vec::new());
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket has taken what was begun.
+    async fn write(&mut self) -> Result<(), Stopped> {
+        let patience = self.limits.write_timeout;
+        match timeout(patience, poll_fn(|cx| self.poll_write(cx))).await {
+            Ok(Ok(())) => Ok(()),
+            // Nobody reads; a close would not be read either.
+            Ok(Err(_)) | Err(_) => Err(None),
+        }
+    }
+
+    /// Many connections share one wake-up: there may be tens of thousands.
+    fn next_look(&self) -> Instant {
+        self.speaker.link.clock().after(self.pause, WAKE_TOGETHER.min(self.pause / 10))
+    }
+
+    async fn look_for_life(&mut self) -> Result<(), Stopped> {
+        if std::mem::take(&mut self.speaker.heard) {
+            self.pinged = false;
+            return Ok(());
+        }
+        if std::mem::replace(&mut self.pinged, true) {
+            return Err(Some(Close::PingTimeout));
+        }
+        frames::encode(Outgoing::Ping, &[], &mut self.out);
+        self.write().await
+    }
+
+    /// Says why, and listens until the other side has heard it and hangs up: what comes unread would undo it.
+    async fn close(&mut self, close: Close) -> io::Result<()> {
+        frames::encode(Outgoing::Close, &close.payload(), &mut self.out);
+        poll_fn(|cx| self.poll_write(cx)).await?;
+        self.socket.shutdown().await?;
+        let mut unheard = vec![0; 1_024];
+        while self.socket.read(&mut unheard).await? > 0 {}
+        Ok(())
+    }
+}
+
+impl Speaker {
+    fn text(&mut self, text: &str) -> Result<(), Stopped> {
         match ClientFrame::from_json(text) {
             Ok(ClientFrame { seq, request }) => {
                 self.expect(seq)?;
-                self.outbox.submitted();
-                self.link.send(Input::Frame { conn: self.conn, seq, request });
+                self.store_first |= self.link.submit(Input::Frame { conn: self.conn, seq, request });
             }
             Err(error) => {
                 let seq = numbered(text).ok_or(Some(Close::BadFrame))?;
                 self.expect(seq)?;
                 let problem =
                     Problem::new(Code::BadRequest, format!("the frame's request is not one of this protocol: {error}"));
-                batch.push_back(Message::Answer { re: seq, result: Err(Box::new(problem)) });
+                self.outbox.push(Message::Answer { re: seq, result: Err(Box::new(problem)) });
             }
         }
         Ok(())
@@ -158,65 +369,19 @@ impl Connection {
         self.read_last += 1;
         if seq == self.read_last { Ok(()) } else { Err(Some(Close::BadFrame)) }
     }
-
-    async fn write(&mut self, batch: &mut VecDeque<Message>) -> Result<(), Stopped> {
-        let patience = self.limits.write_timeout;
-        let write = async {
-            while let Some(message) = batch.pop_front() {
-                self.written_last += 1;
-                let text = encode(self.written_last, message);
-                self.socket.feed(Frame::text(text)).await?;
-            }
-            self.socket.flush().await
-        };
-        let written = timeout(patience, write).await;
-        if batch.capacity() > KEPT_SLOTS {
-            *batch = VecDeque::new();
-        }
-        match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(None),
-            // Nobody reads; a close would not be read either.
-            Err(_) => Err(None),
-        }
-    }
-
-    /// Many connections share one wake-up: there may be tens of thousands.
-    fn next_look(&self) -> Instant {
-        self.link.clock().after(self.pause, WAKE_TOGETHER.min(self.pause / 10))
-    }
-
-    async fn look_for_life(&mut self) -> Result<(), Stopped> {
-        if std::mem::take(&mut self.heard) {
-            self.pinged = false;
-            return Ok(());
-        }
-        if std::mem::replace(&mut self.pinged, true) {
-            return Err(Some(Close::PingTimeout));
-        }
-        let ping = self.socket.send(Frame::Ping(Default::default()));
-        match timeout(self.limits.write_timeout, ping).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(None),
-        }
-    }
-
-    /// Says why, and waits until the other side has heard it.
-    async fn close(&mut self, close: Close) -> Result<(), Error> {
-        self.socket.close(Some(close.frame())).await?;
-        while let Some(frame) = self.socket.next().await {
-            frame?;
-        }
-        Ok(())
-    }
 }
 
-fn encode(seq: u64, message: Message) -> String {
+fn poll_fill(socket: &mut TcpStream, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}
+
+fn frame(seq: u64, message: Message) -> ServerFrame {
     match message {
         Message::Answer { re, result } => ServerFrame::Answer { seq, re, result },
         Message::Push(event) => ServerFrame::Push { seq, event: *event },
     }
-    .to_json()
 }
 
 /// The number of a frame whose request could not be read: it can at least be answered.

@@ -5,8 +5,7 @@
 
 mod close;
 mod conn;
-
-use std::sync::Arc;
+mod frames;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -16,19 +15,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use raceproof_core::wire::{Code, SUBPROTOCOL};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::http::App;
 use crate::http::problem::Refusal;
 use crate::sequencer::Phase;
 use crate::server::Place;
-
-/// What is read at a time. A frame that is longer is given room for while it lasts.
-const READ_BYTES: usize = 1_024;
-/// Frames are gathered up to this size before they are written.
-const WRITE_BYTES: usize = 16 * 1_024;
 
 /// Answers the handshake, and serves the connection that comes of it.
 pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Result<Response, Refusal> {
@@ -90,15 +82,9 @@ async fn serve(app: App, upgrade: OnUpgrade) {
     };
     // The server hands every connection to hyper as a TCP stream in this wrapper.
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BYTES)
-        .write_buffer_size(WRITE_BYTES)
-        .max_frame_size(Some(app.limits.frame_bytes))
-        .max_message_size(Some(app.limits.frame_bytes));
-    let stream = parts.io.into_inner();
-    let read = parts.read_buf.to_vec();
+    let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    // It is all of what HTTP had room to read.
     drop(parts.read_buf);
-    let socket = WebSocketStream::from_partially_read(stream, read, Role::Server, Some(config)).await;
     let App { link, limits, .. } = app;
-    conn::run(socket, link, Arc::clone(&limits)).await;
+    conn::run(stream, read, link, limits).await;
 }
