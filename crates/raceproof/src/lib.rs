@@ -108,6 +108,9 @@ mod rooms {
     #[doc = include_str!("../../../docs/rooms/cache.md")]
     mod cache {}
 
+    #[doc = include_str!("../../../docs/rooms/resilience.md")]
+    mod resilience {}
+
     #[doc = include_str!("../../../docs/rooms/service.md")]
     mod service {}
 

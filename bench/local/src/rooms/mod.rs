@@ -2,10 +2,11 @@
 
 mod cache;
 mod lock;
+mod resilience;
 mod service;
 
 use crate::frame::Room;
 
 pub(crate) fn all() -> Vec<Room> {
-    vec![cache::room(), lock::room(), service::room()]
+    vec![cache::room(), lock::room(), resilience::room(), service::room()]
 }

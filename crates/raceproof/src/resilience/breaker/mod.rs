@@ -220,6 +220,18 @@ impl Breaker {
         result.map_err(CallError::Failed)
     }
 
+    /// As [`call`](Self::call), for a call that does not wait.
+    ///
+    /// # Errors
+    /// [`CallError::Open`] if the call was not made, else the call's own error.
+    #[inline]
+    pub fn call_now<T, E>(&self, call: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>> {
+        let permit = self.admit()?;
+        let result = call();
+        permit.settle(result.is_ok());
+        result.map_err(CallError::Failed)
+    }
+
     /// Asks to make a call. The permit is told how it went, or dropped if nothing can be said.
     ///
     /// # Errors

@@ -111,6 +111,15 @@ async fn p1_a_probe_that_is_never_heard_of_again_frees_its_place_in_time() {
     assert_eq!(breaker.state(), State::Closed);
 }
 
+#[test]
+fn calls_that_do_not_wait_count_the_same() {
+    let breaker = breaker();
+    for _ in 0..3 {
+        assert_eq!(breaker.call_now(|| Err::<(), _>("down")), Err(CallError::Failed("down")));
+    }
+    assert!(matches!(breaker.call_now(|| Ok::<_, ()>(())), Err(CallError::Open(_))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_open_breaker_says_how_long() {
     let breaker = opened().await;

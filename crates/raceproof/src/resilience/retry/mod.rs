@@ -33,14 +33,12 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 /// use raceproof::resilience::Retry;
 ///
 /// let retry = Retry::builder().attempts_max(4).build();
-/// let mut left = 2;
+/// let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// let mut answers = [Err(refused()), Err(refused()), Ok("here")].into_iter();
 /// let answer = retry
-///     .run(async || {
-///         if left == 0 {
-///             return Ok("here");
-///         }
-///         left -= 1;
-///         Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+///     .run(|| {
+///         let answer = answers.next().expect("it works by then");
+///         async { answer }
 ///     })
 ///     .await;
 /// assert_eq!(answer.unwrap(), "here");
