@@ -8,8 +8,19 @@ use crate::packages;
 use crate::run::Run;
 
 /// The features of the library, each of which has to build by itself.
-const FEATURES: [&str; 10] =
-    ["cache", "client", "coarse-clock", "config", "fence-http", "prometheus", "serde", "signal", "store", "tower"];
+const FEATURES: [&str; 11] = [
+    "cache",
+    "client",
+    "coarse-clock",
+    "config",
+    "console",
+    "fence-http",
+    "prometheus",
+    "serde",
+    "signal",
+    "store",
+    "tower",
+];
 
 /// Runs every check that needs no test.
 pub(crate) fn lint(run: &Run) -> Result<()> {

@@ -18,6 +18,7 @@
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
 //! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] need not know the time exactly.
 //! - `config`: the settings of the rooms from `raceproof.toml` and the environment.
+//! - `console`: what tokio-console looks at.
 //! - `prometheus`: the [`registry`] as a collector of metrics.
 //! - `serde`: snapshots of the [`registry`] can be serialised.
 //! - `store`: the embedded store, for servers.
@@ -36,6 +37,8 @@ mod builder;
 #[cfg(feature = "client")]
 mod client;
 pub mod config;
+#[cfg(feature = "console")]
+pub mod console;
 mod coordinator;
 mod election;
 #[cfg(feature = "client")]
@@ -90,6 +93,11 @@ pub use semaphore::Semaphore;
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../../../README.md")]
 mod readme {}
+
+/// The guide to what can be seen, as doctests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/rooms/observability.md")]
+mod observability {}
 
 /// The reference of the settings, as doctests.
 #[cfg(all(doctest, feature = "config"))]

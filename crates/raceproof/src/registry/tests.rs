@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::*;
-use crate::config::{BreakerConfig, RetryConfig, ThrottleConfig};
+use crate::config::ThrottleConfig;
 
 #[test]
 fn an_instance_is_built_once_whoever_asks_at_the_same_moment() {
@@ -89,6 +89,8 @@ fn an_instance_is_found_again_after_its_builder_panicked() {
 #[cfg(feature = "config")]
 #[test]
 fn instances_are_built_as_the_configuration_says() {
+    use crate::config::{BreakerConfig, RetryConfig};
+
     let text = "[retry]\nattempts-max = 7\n[breaker.payments]\nfailures = 1";
     let registry = Registry::configured(Config::from_toml(text).expect("settings"));
     let seven = RetryConfig { attempts_max: 7, ..RetryConfig::default() };
