@@ -124,4 +124,13 @@ mod rooms {
 
     #[doc = include_str!("../../../docs/rooms/startup.md")]
     mod startup {}
+
+    #[doc = include_str!("../../../docs/rooms/events.md")]
+    mod events {}
+
+    #[doc = include_str!("../../../docs/rooms/task.md")]
+    mod task {}
+
+    #[doc = include_str!("../../../docs/rooms/worker.md")]
+    mod worker {}
 }

@@ -1,5 +1,7 @@
 //! The example programs of the rooms, run as they are. Each checks itself.
 
+#[path = "../examples/background_tasks.rs"]
+mod background_tasks;
 #[path = "../examples/database_once.rs"]
 mod database_once;
 #[cfg(feature = "cache")]
@@ -8,6 +10,10 @@ mod engine_list;
 #[cfg(all(unix, feature = "signal"))]
 #[path = "../examples/guarded_shutdown.rs"]
 mod guarded_shutdown;
+#[path = "../examples/model_manager.rs"]
+mod model_manager;
+#[path = "../examples/preference_store.rs"]
+mod preference_store;
 #[cfg(feature = "client")]
 #[path = "../examples/websocket_once.rs"]
 mod websocket_once;
@@ -33,4 +39,19 @@ fn k1_k2_five_hundred_readers_ask_for_the_engines_once_per_two_seconds() {
 #[test]
 fn v4_y4_a_signal_shuts_down_in_order_and_names_who_is_stuck() {
     guarded_shutdown::main().unwrap();
+}
+
+#[test]
+fn b1_preferences_keep_the_last_change_and_tell_of_all_in_order() {
+    preference_store::main().unwrap();
+}
+
+#[test]
+fn t1_t2_background_tasks_run_once_come_back_and_leave_nothing() {
+    background_tasks::main().unwrap();
+}
+
+#[test]
+fn t1_t3_a_model_answers_only_those_who_wait() {
+    model_manager::main().unwrap();
 }
