@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll};
 
 use raceproof_core::time::Time;
 use raceproof_core::worker::{Next, Taken, WorkerId};
@@ -54,7 +54,7 @@ pub(super) async fn run<Q, R, H>(
         let next = place.panicked(&message);
         if let Some(reply) = reply {
             // Last, so that who has the answer finds it counted.
-            let _ = reply.send(Err(Fault::Panicked(message)));
+            send(reply, Err(Fault::Panicked(message)));
         }
         match next {
             Next::Restart { after } if after.is_zero() => {}
@@ -66,14 +66,28 @@ pub(super) async fn run<Q, R, H>(
 
 type Reply<Q, R> = oneshot::Sender<Result<R, Fault<Q>>>;
 
+/// Fails if the caller has gone; then nobody wants it.
+fn send<Q, R>(reply: Reply<Q, R>, answer: Result<R, Fault<Q>>) {
+    drop(reply.send(answer));
+}
+
 impl<Q, R> Place<Q, R> {
     /// Answers requests until there are no more, or until it panics; then, what it said, and who has to be told.
     async fn serve<H>(&mut self, handler: &mut H, drops_abandoned: bool) -> Option<(String, Reply<Q, R>)>
     where
         H: Handler<Q, Reply = R>,
     {
+        let mut finished = None;
         loop {
-            let Job { request, mut reply } = self.next().await?;
+            let next = poll_fn(|cx| {
+                let next = self.advance(cx, finished.is_some());
+                // After it was counted, and however long the next request takes to come.
+                if let Some((reply, answer)) = finished.take() {
+                    send(reply, Ok(answer));
+                }
+                next
+            });
+            let Job { request, mut reply } = next.await?;
             let answer = caught(async { handler.handle(request).await });
             let answer = if drops_abandoned {
                 tokio::select! {
@@ -89,62 +103,57 @@ impl<Q, R> Place<Q, R> {
                 answer.await
             };
             match answer {
-                Ok(answer) => {
-                    self.has_request = false;
-                    self.shared.lock().done(self.id);
-                    let _ = reply.send(Ok(answer));
-                }
+                Ok(answer) => finished = Some((reply, answer)),
                 Err(message) => return Some((message, reply)),
             }
         }
     }
 
-    /// The next request that somebody waits for; none if there will be none.
-    async fn next(&mut self) -> Option<Job<Q, R>> {
-        poll_fn(|cx| {
-            let coop = ready!(poll_proceed(cx));
-            let mut waker = None;
-            loop {
-                match self.take() {
-                    Taken::Request(job) => {
-                        coop.made_progress();
-                        return Poll::Ready(Some(job));
-                    }
-                    Taken::Stopped => return Poll::Ready(None),
-                    Taken::Empty => {
-                        let waker = waker.take().unwrap_or_else(|| cx.waker().clone());
-                        let (parked, spent) = self.shared.lock().park(self.id, waker);
-                        drop(spent);
-                        if parked {
-                            return Poll::Pending;
-                        }
-                    }
+    /// Ends the request in hand, if it is finished, and takes the next one that somebody waits for, or parks: all of it
+    /// under one lock. None if there will be no more.
+    fn advance(&mut self, cx: &mut Context<'_>, finished: bool) -> Poll<Option<Job<Q, R>>> {
+        let Poll::Ready(coop) = poll_proceed(cx) else {
+            if finished {
+                self.has_request = false;
+                self.shared.lock().done(self.id);
+            }
+            return Poll::Pending;
+        };
+        // Foreign code; so are the requests and wakers that are dropped once the lock is let go.
+        let waker = cx.waker().clone();
+        let mut spent = None;
+        let mut mailbox = self.shared.lock();
+        if finished {
+            self.has_request = false;
+            mailbox.done(self.id);
+        }
+        // Most requests have no deadline, and need no clock.
+        let now = if mailbox.is_timed() { self.shared.now() } else { Time::ZERO };
+        let next = loop {
+            match mailbox.take(now, &mut self.expired) {
+                // The caller is about to take it back.
+                Taken::Request(job) if job.reply.is_closed() => {
+                    mailbox.skipped();
+                    self.expired.push(job);
+                }
+                Taken::Request(job) => {
+                    self.has_request = true;
+                    break Poll::Ready(Some(job));
+                }
+                Taken::Stopped => break Poll::Ready(None),
+                Taken::Empty => {
+                    spent = mailbox.park(self.id, waker).1;
+                    break Poll::Pending;
                 }
             }
-        })
-        .await
-    }
-
-    fn take(&mut self) -> Taken<Job<Q, R>> {
-        loop {
-            let mut mailbox = self.shared.lock();
-            // Most requests have no deadline, and need no clock.
-            let now = if mailbox.is_timed() { self.shared.now() } else { Time::ZERO };
-            let taken = mailbox.take(now, &mut self.expired);
-            if let Taken::Request(job) = &taken
-                && job.reply.is_closed()
-            {
-                // The caller is about to take it back.
-                mailbox.skipped();
-                drop(mailbox);
-                drop(taken);
-                continue;
-            }
-            drop(mailbox);
-            self.has_request = matches!(taken, Taken::Request(_));
-            expire(&mut self.expired);
-            return taken;
+        };
+        drop(mailbox);
+        drop(spent);
+        expire(&mut self.expired);
+        if next.is_ready() {
+            coop.made_progress();
         }
+        next
     }
 
     fn panicked(&mut self, message: &str) -> Next {
