@@ -58,7 +58,7 @@ impl<'d> World<'d> {
     async fn queued(&self, name: &str, rival: &JoinHandle<Guard>) -> bool {
         let end = Instant::now() + PATIENCE;
         loop {
-            assert!(!rival.is_finished(), "{name} was granted while its holder believed");
+            assert!(!rival.is_finished(), "{name} was granted while a holder believed");
             let (_, lock) = call(self.server, "GET", &format!("/v1/locks/{name}"), None).await;
             if lock["waiters_count"] == 1 {
                 return lock["holders"].as_array().is_some_and(|holders| !holders.is_empty());
@@ -103,11 +103,15 @@ async fn l13_a_holder_keeps_its_locks_of_both_classes_through_kills_of_the_serve
         for ((name, _), wait) in CLASSES.iter().zip(&waits) {
             world.queued(name, wait).await;
         }
+        // Nothing is granted, not even what nobody ever held, until everybody is back who may hold something.
+        let names = CLASSES.map(|(name, class)| (format!("other-{name}-{kill}"), class));
+        let others: Vec<_> = names.iter().map(|(name, class)| world.rival_waits(name, *class)).collect();
+        for ((name, _), other) in names.iter().zip(&others) {
+            assert!(!world.queued(name, other).await, "nobody holds {name}");
+        }
         world.slow.heal();
-        for (_, class) in CLASSES {
-            // Served when everybody is back who may hold something.
-            let lock = world.rival.lock(format!("other-{kill}")).class(class).wait(PATIENCE);
-            let other = timeout(PATIENCE, lock.acquire()).await.unwrap().unwrap();
+        for other in others {
+            let other = timeout(PATIENCE, other).await.unwrap().unwrap();
             tokens.next(other.token());
             other.release().await.unwrap();
         }
