@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use raceproof_core::id::{SessionId, Token};
 use raceproof_core::wire::{Class, Code, Event, LockPage, LostReason, Request, Response};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::l5_leases::{owed, true_micros};
 use super::{Asked, Invariant, Ledger};
@@ -17,6 +17,8 @@ pub(super) struct LockDelay {
     hub_drift_ppm: i64,
     /// Grants with a lock-delay.
     delayed: Vec<Token>,
+    /// What the hub held already when it started: it was granted before, whoever hears of it now.
+    from_before: FxHashSet<Token>,
     /// Names that the hub lists as closed: since when that is known, and until when.
     closed: FxHashMap<Arc<str>, (Instant, Instant)>,
     /// Sessions whose lease is known to have ended by itself: not before when, and since when that is known; none if
@@ -26,7 +28,13 @@ pub(super) struct LockDelay {
 
 impl LockDelay {
     pub(super) fn new(hub_drift_ppm: i64) -> Self {
-        Self { hub_drift_ppm, delayed: Vec::new(), closed: FxHashMap::default(), expired: FxHashMap::default() }
+        Self {
+            hub_drift_ppm,
+            delayed: Vec::new(),
+            from_before: FxHashSet::default(),
+            closed: FxHashMap::default(),
+            expired: FxHashMap::default(),
+        }
     }
 
     fn has_expired(&mut self, ledger: &Ledger, id: SessionId) {
@@ -45,6 +53,12 @@ impl LockDelay {
     }
 
     fn granted(&mut self, ledger: &Ledger, token: Token, asked: &Asked) -> Result<(), String> {
+        if asked.taking.lock_delay_ms > 0 {
+            self.delayed.push(token);
+        }
+        if self.from_before.contains(&token) {
+            return Ok(());
+        }
         for name in &asked.taking.names {
             let closed = self.closed.get(name);
             if closed.is_some_and(|(known, until)| asked.at > *known && ledger.at < *until) {
@@ -75,9 +89,6 @@ impl LockDelay {
                 ));
             }
         }
-        if asked.taking.lock_delay_ms > 0 {
-            self.delayed.push(token);
-        }
         Ok(())
     }
 }
@@ -94,6 +105,10 @@ impl Invariant for LockDelay {
                 for (_, known) in self.expired.values_mut() {
                     *known = None;
                 }
+            }
+            Fact::HubUp { table, .. } => {
+                self.from_before =
+                    table.locks.iter().flat_map(|lock| &lock.holders).map(|holder| holder.token).collect();
             }
             Fact::Listed(table) => self.listed(ledger, table),
             Fact::Pushed { link, event: Event::SessionEnded { reason: LostReason::Expired } } => {
