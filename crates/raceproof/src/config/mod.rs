@@ -55,8 +55,8 @@ pub use self::load::Sources;
 #[cfg(feature = "cache")]
 pub use self::rooms::CacheConfig;
 pub use self::rooms::{
-    AsyncConfig, BreakerConfig, DebounceConfig, EventsConfig, LimitConfig, RetryConfig, ServiceConfig, TaskConfig,
-    ThrottleConfig, TimeoutConfig,
+    AsyncConfig, BreakerConfig, DebounceConfig, EventsConfig, LimitConfig, LockConfig, RecoveryConfig, RetryConfig,
+    SemaphoreConfig, ServiceConfig, StartupConfig, TaskConfig, ThrottleConfig, TimeoutConfig, WorkerConfig,
 };
 #[cfg(feature = "config")]
 pub use self::schema::{KeyInfo, Room};

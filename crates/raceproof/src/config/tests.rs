@@ -123,7 +123,8 @@ fn values_that_do_not_go_together_are_refused_with_their_section() {
 
 #[test]
 fn the_settings_of_the_program_are_passed_over() {
-    let text = "server = 'http://x'\n[lock]\nttl = '10s'\n[serve]\nlisten = '0.0.0.0:1'\nallow-origin = ['a']";
+    let text =
+        "server = 'http://x'\n[lock]\nttl = '10s'\nwait = '1s'\n[serve]\nlisten = '0.0.0.0:1'\nallow-origin = ['a']";
     read(text, &[("RACEPROOF_LOCK_TTL", "3s"), ("RACEPROOF_LOG", "debug")]).expect("settings");
 }
 
@@ -167,6 +168,9 @@ fn what_cannot_be_is_refused() {
         ("rate-limit.per = '0s'", "[rate-limit]: per is 0"),
         ("rate-limit.calls = 0", "text: rate-limit.calls is \"0\": expected a whole number from 1"),
         ("debounce.quiet = '2s'", "[debounce]: quiet is longer than wait-max"),
+        ("worker.workers = 0", "text: worker.workers is \"0\": expected a whole number from 1"),
+        ("worker.mailbox = 0", "[worker]: mailbox is 0"),
+        ("task.tasks-max = 0", "[task]: tasks-max is 0"),
         ("events.capacity = 0", "[events]: capacity is 0"),
         ("events.replay = 2000", "[events]: replay is more than capacity"),
     ];
@@ -183,6 +187,9 @@ fn every_section_by_default_is_what_its_room_is_by_default() {
     assert_eq!(config.section_of::<EventsConfig>(), EventsConfig::default());
     assert_eq!(config.section_of::<ServiceConfig>(), ServiceConfig::default());
     assert_eq!(config.section_of::<TaskConfig>(), TaskConfig::default());
+    assert_eq!(config.section_of::<WorkerConfig>(), WorkerConfig::default());
+    assert_eq!(config.section_of::<StartupConfig>(), StartupConfig::default());
+    assert_eq!(config.section_of::<RecoveryConfig>(), RecoveryConfig::default());
     assert_eq!(config.section_of::<ThrottleConfig>(), ThrottleConfig::default());
     assert_eq!(config.section_of::<TimeoutConfig>(), TimeoutConfig::default());
     assert_eq!(config.section_of::<DebounceConfig>(), DebounceConfig::default());

@@ -1,14 +1,21 @@
 //! What the registry keeps, whatever its type.
 
 use std::any::{Any, type_name};
+use std::sync::Arc;
+
+use raceproof_core::wire::{self, Request, Response};
 
 use super::Stats;
 #[cfg(feature = "cache")]
 use crate::cache::Cache;
+use crate::coordinator::Coordinator;
 use crate::events::Bus;
+use crate::handle::Raceproof;
 use crate::resilience::{Breaker, KeyedRateLimiter, RateLimiter, Retry, Throttle, Timeout};
 use crate::service::Service;
+use crate::startup::Running;
 use crate::task::Supervisor;
+use crate::worker::Worker;
 
 /// A handle that can tell what its instance does.
 pub(super) trait Handle: Clone + Any + Send + Sync {
@@ -29,6 +36,41 @@ impl<H: Handle> AnyHandle for H {
 
     fn type_name(&self) -> &'static str {
         type_name::<H>()
+    }
+}
+
+/// A lock or a semaphore beside what it takes to ask about it.
+#[derive(Clone)]
+pub(super) struct Named<L> {
+    pub(super) lock: L,
+    pub(super) rp: Raceproof,
+    pub(super) name: Arc<str>,
+}
+
+impl<L: Clone + Send + Sync + 'static> Handle for Named<L> {
+    fn observe(&self) -> Stats {
+        let request = Request::Lock { name: Arc::clone(&self.name) };
+        let answer = match &self.rp.coordinator {
+            Coordinator::Local(local) => local.ask(request).ok(),
+            #[cfg(feature = "client")]
+            Coordinator::Server(_) => None,
+        };
+        match answer {
+            Some(Response::Lock(lock)) => Stats::Lock(lock),
+            // The name is none that a lock can have, or the coordinator was closed: nobody holds it.
+            _ => Stats::Lock(unused(&self.name)),
+        }
+    }
+}
+
+fn unused(name: &Arc<str>) -> wire::Lock {
+    wire::Lock {
+        name: Arc::clone(name),
+        permits: None,
+        holders: Vec::new(),
+        waiters_count: 0,
+        waiters: Vec::new(),
+        delay_left_ms: None,
     }
 }
 
@@ -99,5 +141,17 @@ where
 {
     fn observe(&self) -> Stats {
         Stats::Service(self.stats())
+    }
+}
+
+impl Handle for Running {
+    fn observe(&self) -> Stats {
+        Stats::Startup(self.stats())
+    }
+}
+
+impl<Q: Send + 'static, R: Send + 'static> Handle for Worker<Q, R> {
+    fn observe(&self) -> Stats {
+        Stats::Worker(self.stats())
     }
 }

@@ -31,6 +31,7 @@ pub use self::room::Room;
 pub use self::stats::{Metric, Observed, Stats, Value};
 #[cfg(feature = "config")]
 use crate::config::Config;
+use crate::handle::Raceproof;
 
 /// Instances by name. Clones share them.
 ///
@@ -54,6 +55,8 @@ struct Inner {
     #[cfg(feature = "config")]
     config: Config,
     entries: Mutex<BTreeMap<(Room, Arc<str>), Entry>>,
+    /// Made when the first lock or semaphore is asked for.
+    coordinator: OnceLock<Raceproof>,
 }
 
 /// An instance: its handle and what it was built with.
@@ -98,7 +101,7 @@ impl Registry {
     #[cfg(feature = "config")]
     #[must_use]
     pub fn configured(config: Config) -> Self {
-        Self { inner: Arc::new(Inner { config, entries: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { config, ..Inner::default() }) }
     }
 
     /// The registry of this process: the one that [`set_global`](Self::set_global) was given, else one that is built
@@ -126,7 +129,7 @@ impl Registry {
     /// Every instance, by room and name.
     #[must_use]
     pub fn list(&self) -> Vec<Listed> {
-        let entries = self.lock();
+        let entries = self.entries();
         let listed = entries.iter().map(|((room, name), entry)| Listed {
             room: *room,
             name: Arc::clone(name),
@@ -139,7 +142,7 @@ impl Registry {
     #[must_use]
     pub fn stats(&self) -> Vec<Observed> {
         let handles: Vec<_> = self
-            .lock()
+            .entries()
             .iter()
             .map(|((room, name), entry)| (*room, Arc::clone(name), Arc::clone(&entry.handle)))
             .collect();
@@ -163,7 +166,7 @@ impl Registry {
         C: PartialEq + fmt::Debug + Any + Send + Sync,
     {
         // Held while it is built, so that it is built once. No room's constructor runs code of others.
-        let mut entries = self.lock();
+        let mut entries = self.entries();
         let key = (room, Arc::from(name));
         if let Some(entry) = entries.get(&key) {
             return entry.handle(room, name, asked.as_ref());
@@ -177,7 +180,7 @@ impl Registry {
 
     /// Takes up what was built elsewhere.
     fn insert<H: Handle>(&self, room: Room, name: &str, handle: H) -> Result<(), RegistryError> {
-        let mut entries = self.lock();
+        let mut entries = self.entries();
         let key = (room, Arc::from(name));
         if entries.contains_key(&key) {
             return Err(RegistryError::Taken { room, name: name.to_owned() });
@@ -186,7 +189,7 @@ impl Registry {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Room, Arc<str>), Entry>> {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<(Room, Arc<str>), Entry>> {
         // An instance is inserted whole or not at all.
         self.inner.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,7 +223,7 @@ impl Entry {
 
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let entries = self.lock();
+        let entries = self.entries();
         f.debug_list().entries(entries.keys().map(|(room, name)| format!("{room} {name:?}"))).finish()
     }
 }

@@ -13,20 +13,28 @@ pub enum Room {
     Cache,
     /// An event bus.
     Events,
+    /// A lock.
+    Lock,
     /// A rate limiter with a quota for each key.
     KeyedRateLimit,
     /// A rate limiter.
     RateLimit,
     /// A retry.
     Retry,
+    /// A semaphore.
+    Semaphore,
     /// A service.
     Service,
+    /// Services that start and stop together.
+    Startup,
     /// A supervisor of tasks.
     Task,
     /// A throttle.
     Throttle,
     /// A limit on the time that calls take.
     Timeout,
+    /// A worker.
+    Worker,
 }
 
 impl Room {
@@ -39,12 +47,16 @@ impl Room {
             Self::Cache => "cache",
             Self::Events => "events",
             Self::KeyedRateLimit => "keyed_rate_limit",
+            Self::Lock => "lock",
             Self::RateLimit => "rate_limit",
             Self::Retry => "retry",
+            Self::Semaphore => "semaphore",
             Self::Service => "service",
+            Self::Startup => "startup",
             Self::Task => "task",
             Self::Throttle => "throttle",
             Self::Timeout => "timeout",
+            Self::Worker => "worker",
         }
     }
 }

@@ -2,17 +2,27 @@
 
 #[cfg(feature = "cache")]
 use std::hash::Hash;
+use std::sync::Arc;
 
+use super::instance::Named;
 use super::{Registry, RegistryError, Room};
 #[cfg(feature = "cache")]
 use crate::cache::Cache;
 #[cfg(feature = "cache")]
 use crate::config::CacheConfig;
-use crate::config::{BreakerConfig, EventsConfig, LimitConfig, RetryConfig, TaskConfig, ThrottleConfig, TimeoutConfig};
+use crate::config::{
+    BreakerConfig, EventsConfig, LimitConfig, LockConfig, RetryConfig, SemaphoreConfig, TaskConfig, ThrottleConfig,
+    TimeoutConfig,
+};
 use crate::events::Bus;
+use crate::handle::Raceproof;
+use crate::lock::Lock;
 use crate::resilience::{Breaker, KeyedRateLimiter, RateLimiter, Retry, Throttle, Timeout};
+use crate::semaphore::Semaphore;
 use crate::service::Service;
+use crate::startup::Running;
 use crate::task::Supervisor;
+use crate::worker::Worker;
 
 /// The two ways to ask for an instance whose type has no parameters.
 macro_rules! by_name {
@@ -37,6 +47,59 @@ macro_rules! by_name {
 }
 
 impl Registry {
+    /// Decides about the locks and semaphores of this registry, which so see each other's deadlocks. Several at once:
+    /// `registry.coordinator().lock_all(["a", "b"])`. A semaphore `db` is called `semaphore/db` there.
+    #[must_use]
+    pub fn coordinator(&self) -> &Raceproof {
+        self.inner.coordinator.get_or_init(Raceproof::local)
+    }
+
+    /// The lock of this name. How long it is waited for is as the registry's configuration says.
+    pub fn lock(&self, name: &str) -> Lock {
+        let config = || self.configuration::<LockConfig>(name);
+        let found = self.get_or_build(Room::Lock, name, None, config, |config| self.named_lock(name, config));
+        found.expect("the room has one type of handle, and no configuration is insisted on").lock
+    }
+
+    /// The lock of this name. It has this configuration.
+    ///
+    /// # Errors
+    /// [`RegistryError::Conflict`] if it was built with another.
+    pub fn lock_with(&self, name: &str, config: LockConfig) -> Result<Lock, RegistryError> {
+        let build = |config: &LockConfig| self.named_lock(name, config);
+        self.get_or_build(Room::Lock, name, Some(config), LockConfig::default, build).map(|named| named.lock)
+    }
+
+    fn named_lock(&self, name: &str, config: &LockConfig) -> Named<Lock> {
+        let (rp, name) = (self.coordinator().clone(), Arc::<str>::from(name));
+        let lock = rp.lock(Arc::clone(&name));
+        let lock = config.wait.into_iter().fold(lock, Lock::wait);
+        Named { lock, rp, name }
+    }
+
+    /// The semaphore of this name. It has as many permits as the registry's configuration says.
+    pub fn semaphore(&self, name: &str) -> Semaphore {
+        let config = || self.configuration::<SemaphoreConfig>(name);
+        let found = self.get_or_build(Room::Semaphore, name, None, config, |config| self.named_semaphore(name, config));
+        found.expect("the room has one type of handle, and no configuration is insisted on").lock
+    }
+
+    /// The semaphore of this name. It has this configuration.
+    ///
+    /// # Errors
+    /// [`RegistryError::Conflict`] if it was built with another.
+    pub fn semaphore_with(&self, name: &str, config: SemaphoreConfig) -> Result<Semaphore, RegistryError> {
+        let build = |config: &SemaphoreConfig| self.named_semaphore(name, config);
+        self.get_or_build(Room::Semaphore, name, Some(config), SemaphoreConfig::default, build).map(|named| named.lock)
+    }
+
+    fn named_semaphore(&self, name: &str, config: &SemaphoreConfig) -> Named<Semaphore> {
+        let (rp, name) = (self.coordinator().clone(), Arc::<str>::from(format!("semaphore/{name}")));
+        let lock = rp.semaphore(Arc::clone(&name), config.permits.get());
+        let lock = config.wait.into_iter().fold(lock, Semaphore::wait);
+        Named { lock, rp, name }
+    }
+
     by_name!(
         /// The breaker of this name.
         breaker, breaker_with, Breaker, Breaker, BreakerConfig,
@@ -113,6 +176,26 @@ impl Registry {
         E: Send + Sync + 'static,
     {
         self.insert(Room::Service, name, service.clone())
+    }
+
+    /// Takes up a worker, so that it is observed. The registry keeps it: it ends when it is stopped.
+    ///
+    /// # Errors
+    /// [`RegistryError::Taken`] if there is one of this name.
+    pub fn register_worker<Q, R>(&self, worker: &Worker<Q, R>) -> Result<(), RegistryError>
+    where
+        Q: Send + 'static,
+        R: Send + 'static,
+    {
+        self.insert(Room::Worker, worker.name(), worker.clone())
+    }
+
+    /// Takes up services that start and stop together, so that they are observed.
+    ///
+    /// # Errors
+    /// [`RegistryError::Taken`] if there are some of this name.
+    pub fn register_startup(&self, name: &str, running: &Running) -> Result<(), RegistryError> {
+        self.insert(Room::Startup, name, running.clone())
     }
 
     /// What an instance of this name is built with.

@@ -7,7 +7,8 @@ use super::Room;
 use crate::resilience::breaker::State;
 use crate::resilience::{breaker, limiter, retry};
 use crate::service::{self, Phase};
-use crate::{events, task};
+use crate::wire::Lock;
+use crate::{events, startup, task, worker};
 
 /// An instance at one moment.
 #[derive(Clone, PartialEq, Debug)]
@@ -34,12 +35,16 @@ pub enum Stats {
     Events(events::Stats),
     /// Of a rate limiter with a quota for each key.
     KeyedRateLimit(limiter::KeyedStats),
+    /// Of a lock or a semaphore: who holds it, who waits.
+    Lock(Lock),
     /// Of a rate limiter.
     RateLimit(limiter::Stats),
     /// Of a retry.
     Retry(retry::Stats),
     /// Of a service.
     Service(service::Stats),
+    /// Of services that start and stop together.
+    Startup(startup::Stats),
     /// Of a supervisor of tasks.
     Task(task::Stats),
     /// Of a throttle.
@@ -54,6 +59,8 @@ pub enum Stats {
         /// The limit.
         limit: Duration,
     },
+    /// Of a worker.
+    Worker(worker::Stats),
 }
 
 /// One number, or one state, that an instance tells.
@@ -111,6 +118,7 @@ impl Stats {
                 number("keys", stats.keys, "Keys that are remembered."),
                 number("keys_capacity", stats.capacity, "Keys that there is memory for."),
             ],
+            Self::Lock(lock) => of_lock(lock),
             Self::RateLimit(stats) => vec![
                 total("admitted", stats.admitted, "Calls that were admitted."),
                 total("refused", stats.refused, "Calls that were refused."),
@@ -133,11 +141,13 @@ impl Stats {
                 },
             ],
             Self::Service(stats) => of_service(stats),
+            Self::Startup(stats) => of_startup(stats),
             Self::Task(stats) => of_task(stats),
             Self::Throttle { waiting } => vec![number("waiting", *waiting, "Calls that wait.")],
             Self::Timeout { limit } => {
                 vec![Metric { name: "limit", about: "How long a call may take.", value: Value::Seconds(*limit) }]
             }
+            Self::Worker(stats) => of_worker(stats),
         }
     }
 }
@@ -225,5 +235,52 @@ fn of_task(stats: &task::Stats) -> Vec<Metric> {
         total("aborted", stats.aborted, "Tasks that had to be stopped by force."),
         total("refused", stats.refused, "Tasks that were refused."),
         total("coalesced", stats.coalesced, "Tasks that were the same as one that waited."),
+    ]
+}
+
+fn of_lock(lock: &Lock) -> Vec<Metric> {
+    let taken = lock.holders.iter().map(|holder| u64::from(holder.take.unwrap_or(1))).sum();
+    vec![
+        number("holders", lock.holders.len(), "Who holds it."),
+        Metric {
+            name: "taken",
+            about: "Permits that are held; 1 for each holder of a lock.",
+            value: Value::Number(taken),
+        },
+        Metric { name: "waiting", about: "Who waits for it.", value: Value::Number(lock.waiters_count) },
+    ]
+}
+
+fn of_startup(stats: &startup::Stats) -> Vec<Metric> {
+    let is = match stats.phase {
+        startup::Phase::Starting => "starting",
+        startup::Phase::Running => "running",
+        startup::Phase::Draining => "draining",
+        startup::Phase::Stopping => "stopping",
+        startup::Phase::Over => "over",
+    };
+    let phase = Value::State { is, of: &["starting", "running", "draining", "stopping", "over"] };
+    let in_state = |state| stats.services.iter().filter(|service| service.state == state).count();
+    vec![
+        Metric { name: "phase", about: "Where the services are together.", value: phase },
+        number("ready", usize::from(stats.ready), "1 if everything was started and is well."),
+        number("services", stats.services.len(), "Services."),
+        number("services_unhealthy", in_state(startup::State::Unhealthy), "Services whose checks fail."),
+        number("services_failed", in_state(startup::State::Failed), "Services that could not be started."),
+        number("services_stuck", in_state(startup::State::Stuck), "Services whose stop did not end in time."),
+    ]
+}
+
+fn of_worker(stats: &worker::Stats) -> Vec<Metric> {
+    vec![
+        number("waiting", stats.waiting, "Requests that wait."),
+        number("in_hand", stats.in_hand, "Requests that are being answered."),
+        number("workers", stats.workers, "Workers that have not ended."),
+        total("accepted", stats.accepted, "Requests that were taken into the mailbox."),
+        total("refused", stats.refused, "Requests that were given back because the mailbox was full."),
+        total("abandoned", stats.abandoned, "Requests whose callers went."),
+        total("expired", stats.expired, "Requests whose time was over before they were begun."),
+        total("answered", stats.answered, "Requests that were answered."),
+        total("panicked", stats.panicked, "Panics."),
     ]
 }

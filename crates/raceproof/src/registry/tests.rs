@@ -165,3 +165,41 @@ fn prometheus_reads_every_metric_once_under_a_name_by_its_rules() {
     assert_eq!(types.len(), once.len());
     assert!(page.ends_with("# EOF\n"));
 }
+
+#[tokio::test]
+async fn locks_and_semaphores_of_one_name_are_two_things_of_one_coordinator() {
+    let registry = Registry::new();
+    let three = crate::config::SemaphoreConfig { permits: 3.try_into().expect("not zero"), wait: None };
+    let held = registry.lock("db").acquire().await.expect("nobody has it");
+    let permits = registry.semaphore_with("db", three).expect("it is built").take(2).acquire().await.expect("all free");
+    registry.semaphore_with("db", crate::config::SemaphoreConfig::default()).expect_err("it has three permits");
+    assert!(registry.lock("db").try_acquire().await.is_err());
+    assert!(registry.semaphore("db").take(2).try_acquire().await.is_err());
+    let metric = |index: usize, name: &str| {
+        let metrics = registry.stats()[index].stats.metrics();
+        metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    };
+    assert_eq!(metric(0, "holders"), Some(Value::Number(1)));
+    assert_eq!(metric(1, "taken"), Some(Value::Number(2)));
+    drop((held, permits));
+    assert_eq!(metric(0, "holders"), Some(Value::Number(0)));
+    assert_eq!(metric(1, "taken"), Some(Value::Number(0)));
+}
+
+#[tokio::test]
+async fn a_name_that_no_lock_can_have_is_refused_by_the_lock_and_observed_as_unused() {
+    let registry = Registry::new();
+    assert!(registry.lock("").acquire().await.is_err());
+    assert_eq!(registry.stats()[0].stats.metrics()[0].value, Value::Number(0));
+}
+
+#[cfg(feature = "config")]
+#[tokio::test(start_paused = true)]
+async fn a_lock_is_waited_for_as_long_as_the_configuration_says() {
+    let registry = Registry::configured(Config::from_toml("[lock.db]\nwait = '3s'").expect("settings"));
+    let _held = registry.lock("db").acquire().await.expect("nobody has it");
+    let began = tokio::time::Instant::now();
+    let waits = tokio::spawn(async move { registry.lock("db").acquire().await.is_err() });
+    assert!(waits.await.expect("it does not panic"));
+    assert_eq!(began.elapsed(), Duration::from_secs(3));
+}

@@ -6,12 +6,16 @@ mod cache;
 mod debounce;
 mod events;
 mod limit;
+mod lock;
+mod recovery;
 mod retry;
 mod service;
 mod shared;
+mod startup;
 mod task;
 mod throttle;
 mod timeout;
+mod worker;
 
 pub use self::breaker::BreakerConfig;
 #[cfg(feature = "cache")]
@@ -19,12 +23,16 @@ pub use self::cache::CacheConfig;
 pub use self::debounce::DebounceConfig;
 pub use self::events::EventsConfig;
 pub use self::limit::LimitConfig;
+pub use self::lock::{LockConfig, SemaphoreConfig};
+pub use self::recovery::RecoveryConfig;
 pub use self::retry::RetryConfig;
 pub use self::service::ServiceConfig;
 pub use self::shared::AsyncConfig;
+pub use self::startup::StartupConfig;
 pub use self::task::TaskConfig;
 pub use self::throttle::ThrottleConfig;
 pub use self::timeout::TimeoutConfig;
+pub use self::worker::WorkerConfig;
 
 /// The section whose values stand in for those that other sections leave out.
 #[cfg(feature = "config")]
@@ -42,11 +50,16 @@ pub(super) const SECTIONS: &[super::schema::Section] = {
         Section::of::<DebounceConfig>(),
         Section::of::<EventsConfig>(),
         Section::of::<LimitConfig>(),
+        Section::of::<LockConfig>(),
+        Section::of::<RecoveryConfig>(),
         Section::of::<RetryConfig>(),
+        Section::of::<SemaphoreConfig>(),
         Section::of::<ServiceConfig>(),
+        Section::of::<StartupConfig>(),
         Section::of::<TaskConfig>(),
         Section::of::<ThrottleConfig>(),
         Section::of::<TimeoutConfig>(),
+        Section::of::<WorkerConfig>(),
     ]
 };
 

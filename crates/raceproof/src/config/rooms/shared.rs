@@ -1,5 +1,6 @@
 //! `[async]`: what holds for every room that does not say it for itself.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// The section `[async]`. What it does not say is left to each room.
@@ -10,6 +11,8 @@ pub struct AsyncConfig {
     pub timeout: Option<Duration>,
     /// How many callers may wait for one thing.
     pub waiters_max: Option<usize>,
+    /// How many may do one thing at a time.
+    pub concurrency: Option<NonZeroU32>,
     /// How much a queue holds.
     pub queue: Option<usize>,
 }
@@ -25,6 +28,7 @@ impl crate::config::schema::sealed::Section for AsyncConfig {
         crate::config::schema::keys![
             "timeout" timeout: Option<Duration>, "how long one piece of work may take";
             "waiters-max" waiters_max: Option<usize>, "how many callers may wait for one thing";
+            "concurrency" concurrency: Option<NonZeroU32>, "how many may do one thing at a time";
             "queue" queue: Option<usize>, "how much a queue holds: events, messages, work";
         ]
     }

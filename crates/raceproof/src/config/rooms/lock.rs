@@ -1,0 +1,64 @@
+//! `[lock]` and `[semaphore]`: locks of this process by name. The program `raceproof` has keys of its own in `[lock]`.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+/// The section `[lock]`: how the locks of a [registry](crate::registry::Registry::lock) are wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct LockConfig {
+    /// How long to wait for it; none for as long as it takes.
+    pub wait: Option<Duration>,
+}
+
+/// The section `[semaphore]`: what the semaphores of a [registry](crate::registry::Registry::semaphore) are made of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SemaphoreConfig {
+    /// How many permits there are.
+    pub permits: NonZeroU32,
+    /// How long to wait for them; none for as long as it takes.
+    pub wait: Option<Duration>,
+}
+
+impl Default for SemaphoreConfig {
+    fn default() -> Self {
+        Self { permits: NonZeroU32::new(8).expect("it is not zero"), wait: None }
+    }
+}
+
+#[cfg(feature = "config")]
+impl crate::config::schema::sealed::Section for LockConfig {
+    const NAME: &'static str = "lock";
+    const ABOUT: &'static str = "Locks by name within the process. The other keys of this section are the \
+                                 [program's](cli.md#settings).";
+    type Values = Self;
+
+    fn keys() -> Vec<crate::config::schema::Key<Self>> {
+        crate::config::schema::keys![
+            "wait" wait: Option<Duration>, "how long to wait for it; none: as long as it takes";
+        ]
+    }
+
+    fn build(values: Self) -> Result<Self, String> {
+        Ok(values)
+    }
+}
+
+#[cfg(feature = "config")]
+impl crate::config::schema::sealed::Section for SemaphoreConfig {
+    const NAME: &'static str = "semaphore";
+    const ABOUT: &'static str = "Semaphores by name within the process.";
+    type Values = Self;
+
+    fn keys() -> Vec<crate::config::schema::Key<Self>> {
+        crate::config::schema::keys![
+            "permits" permits: NonZeroU32 = "concurrency", "how many permits there are";
+            "wait" wait: Option<Duration>, "how long to wait for them; none: as long as it takes";
+        ]
+    }
+
+    fn build(values: Self) -> Result<Self, String> {
+        Ok(values)
+    }
+}
