@@ -22,6 +22,7 @@
 //! ```
 
 mod auth;
+mod calm;
 mod clock;
 mod config;
 mod http;

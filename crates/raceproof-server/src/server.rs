@@ -354,5 +354,5 @@ fn raise_descriptor_limit() {
 /// # Errors
 /// When the system refuses what a runtime needs.
 pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(crate::calm::before_park).build()
 }

@@ -181,7 +181,8 @@ pub struct Hub {
     unix_ms_at_zero: u64,
     tokens: Tokens,
     table: LockTable,
-    sessions: BTreeMap<SessionId, Session>,
+    /// Boxed, so that finding one among many thousands stays within the cache.
+    sessions: BTreeMap<SessionId, Box<Session>>,
     session_last: SessionId,
     conns: FxHashMap<ConnId, Conn>,
     replies: FxHashMap<WaitId, Vec<(ConnId, u64)>>,

@@ -72,7 +72,7 @@ impl Hub {
             for past in state.past {
                 session.note_past(past, self.config.answers_remembered_max);
             }
-            self.sessions.insert(state.id, session);
+            self.sessions.insert(state.id, Box::new(session));
         }
         for state in snapshot.grants {
             let GrantState { token, session, keys, claim, terms, since_unix_ms } = state;
@@ -109,7 +109,7 @@ impl Hub {
                 let ttl = Duration::from_millis(ttl_ms);
                 let mut session = Session::new(key, name, ttl, on_disconnect, reading.now);
                 session.socket = socket;
-                self.sessions.insert(id, session);
+                self.sessions.insert(id, Box::new(session));
                 self.session_last = self.session_last.max(id);
             }
             Op::Ended { id, reason } => self.replay_end(id, reason, reading.now),

@@ -31,7 +31,7 @@ impl Hub {
             }
         }
         self.timers.arm(session.expires, Timer::Lease(key.id));
-        self.sessions.insert(key.id, session);
+        self.sessions.insert(key.id, Box::new(session));
         self.ops.push(Op::Opened {
             id: key.id,
             secret: key.secret,

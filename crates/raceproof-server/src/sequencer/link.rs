@@ -23,7 +23,7 @@ pub(crate) enum Input {
     /// A WebSocket closed, or nobody listens any more for an HTTP request's answer.
     Disconnect { conn: ConnId },
     /// A WebSocket's frame.
-    Frame { conn: ConnId, seq: u64, request: Request },
+    Frame { conn: ConnId, outbox: Arc<Outbox>, seq: u64, request: Request },
     /// An HTTP request: a connection of its own for as long as it lasts.
     Call { conn: ConnId, session: Option<SessionKey>, request: Request, reply: oneshot::Sender<Answer> },
     /// Somebody wants to see figures.

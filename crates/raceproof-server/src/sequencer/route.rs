@@ -16,6 +16,8 @@ use crate::outbox::{Ending, Message, Outbox};
 #[derive(Debug)]
 pub(super) struct Routes {
     sockets: FxHashMap<ConnId, Arc<Outbox>>,
+    /// The socket that asked last: most answers are for it, and need not look for it.
+    listener: Option<(ConnId, Arc<Outbox>)>,
     calls: FxHashMap<ConnId, Call>,
     done: Vec<Done>,
     metrics: Arc<Metrics>,
@@ -44,7 +46,7 @@ pub(super) struct Done {
 
 impl Routes {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self { sockets: FxHashMap::default(), calls: FxHashMap::default(), done: Vec::new(), metrics }
+        Self { sockets: FxHashMap::default(), listener: None, calls: FxHashMap::default(), done: Vec::new(), metrics }
     }
 
     pub(super) fn add_socket(&mut self, conn: ConnId, outbox: Arc<Outbox>) {
@@ -55,6 +57,22 @@ impl Routes {
         self.calls.insert(conn, call);
     }
 
+    /// A socket asks something.
+    pub(super) fn listens(&mut self, conn: ConnId, outbox: Arc<Outbox>) {
+        self.listener = Some((conn, outbox));
+    }
+
+    pub(super) fn nobody_listens(&mut self) {
+        self.listener = None;
+    }
+
+    fn socket(&self, conn: ConnId) -> Option<&Arc<Outbox>> {
+        match &self.listener {
+            Some((listener, outbox)) if *listener == conn => Some(outbox),
+            _ => self.sockets.get(&conn),
+        }
+    }
+
     /// Forgets a connection; says whether it was known.
     pub(super) fn remove(&mut self, conn: ConnId) -> bool {
         self.sockets.remove(&conn).is_some() || self.calls.remove(&conn).is_some()
@@ -62,7 +80,7 @@ impl Routes {
 
     pub(super) fn answer(&mut self, conn: ConnId, seq: u64, result: Answer) {
         self.metrics.answered(&result);
-        if let Some(outbox) = self.sockets.get(&conn) {
+        if let Some(outbox) = self.socket(conn) {
             outbox.push(Message::Answer { re: seq, result });
         } else if let Some(Call { reply, undo_as }) = self.calls.remove(&conn) {
             let undo = undo_as.zip(reply.send(result).err().and_then(undo));
@@ -72,13 +90,13 @@ impl Routes {
 
     pub(super) fn push(&mut self, conn: ConnId, event: Event) {
         self.metrics.pushed(&event);
-        if let Some(outbox) = self.sockets.get(&conn) {
+        if let Some(outbox) = self.socket(conn) {
             outbox.push(Message::Push(Box::new(event)));
         }
     }
 
     pub(super) fn end(&mut self, conn: ConnId, ending: Ending) {
-        if let Some(outbox) = self.sockets.get(&conn) {
+        if let Some(outbox) = self.socket(conn) {
             outbox.end(ending);
         }
     }

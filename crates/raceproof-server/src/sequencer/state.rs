@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::link::{Figures, Input, Taker};
 use super::route::{self, Routes};
 use super::{GATHER, IDLE, TICK};
+use crate::calm;
 use crate::clock::{Clock, unix_ms};
 use crate::journal::{Journal, Progress};
 use crate::metrics::Metrics;
@@ -45,6 +46,10 @@ impl Taker for Shared {
         if state.stopped {
             refuse(input);
             return false;
+        }
+        match input {
+            Input::Frame { request: Request::Keepalive {}, .. } => calm::renewed(),
+            _ => calm::asked(),
         }
         let now = state.clock.now();
         state.take(now, input);
@@ -158,11 +163,13 @@ impl State {
     pub(super) fn take(&mut self, now: Time, input: Input) {
         self.input(now, input);
         self.pump(now);
+        self.routes.nobody_listens();
     }
 
     fn input(&mut self, now: Time, input: Input) {
         match input {
-            Input::Frame { conn, seq, request } => {
+            Input::Frame { conn, outbox, seq, request } => {
+                self.routes.listens(conn, outbox);
                 self.request(now, Caller { conn, seq, session: None, entropy: 0 }, request);
             }
             Input::Call { conn, session, request, reply } => {

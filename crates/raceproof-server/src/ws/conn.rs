@@ -351,7 +351,8 @@ impl Speaker {
         match ClientFrame::from_json(text) {
             Ok(ClientFrame { seq, request }) => {
                 self.expect(seq)?;
-                self.store_first |= self.link.submit(Input::Frame { conn: self.conn, seq, request });
+                self.store_first |=
+                    self.link.submit(Input::Frame { conn: self.conn, outbox: Arc::clone(&self.outbox), seq, request });
             }
             Err(error) => {
                 let seq = numbered(text).ok_or(Some(Close::BadFrame))?;
