@@ -322,7 +322,12 @@ impl Hub {
             Ok(Reply::Now(response)) => self.answer(caller.conn, caller.seq, Lsn::new(0), Ok(response)),
             Ok(Reply::After(lsn, response)) => self.answer(caller.conn, caller.seq, lsn, Ok(response)),
             Ok(Reply::Later) => {}
-            Err(problem) => self.answer(caller.conn, caller.seq, Lsn::new(0), Err(problem)),
+            Err(problem) => {
+                // Whoever is told that a grant was taken from it does not give it back, and one over HTTP never says
+                // what it holds: a grant that a crash brought back would stay for as long as its session.
+                let after = if problem.code == Code::NotHolder { self.revoked } else { Lsn::new(0) };
+                self.answer(caller.conn, caller.seq, after, Err(problem));
+            }
         }
         self.finish(now);
     }

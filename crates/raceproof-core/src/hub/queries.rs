@@ -46,7 +46,9 @@ impl Hub {
         let key = Key::lock(check.name.clone());
         let tokens: Vec<_> = self.table.holders(&key).map(|grant| grant.token).collect();
         let (valid, newest) = (tokens.contains(&check.token), tokens.last().copied());
-        self.read(Response::Checked { valid, newest })
+        // Its holder may go by this, and not give back what a crash brings back.
+        let after = if valid { self.promised } else { self.promised.max(self.revoked) };
+        Reply::After(after, Response::Checked { valid, newest })
     }
 
     pub(super) fn why(&self, now: Time, caller: &Caller, request: &RequestId) -> Result<Reply, Problem> {

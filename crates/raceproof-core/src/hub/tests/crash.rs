@@ -92,6 +92,28 @@ fn l4_l13_what_an_http_session_gave_back_stays_given_back() {
 }
 
 #[test]
+fn l4_l13_nobody_is_told_of_a_theft_that_a_crash_can_undo() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let token = bench.take(a, "x");
+    bench.slow_disk = true;
+    let operator = bench.connect(ConnKind::Request);
+    bench.send(operator, None, Request::Steal { name: "x".into() });
+    let call = |bench: &mut Bench, request: Request| {
+        let conn = bench.connect(ConnKind::Request);
+        bench.send(conn, Some(a.key), request)
+    };
+    let check = call(&mut bench, Request::Check(crate::wire::Check { name: "x".into(), token }));
+    let release = call(&mut bench, Request::Release(Release { name: "x".into(), token }));
+    assert!(bench.waits(check) && bench.waits(release), "it would not give back what comes back");
+    bench.flush();
+    assert_eq!(bench.answer(check), Some(Ok(Response::Checked { valid: false, newest: None })));
+    assert_eq!(bench.refused(release).code, Code::NotHolder);
+    bench.crash();
+    assert_eq!(bench.look("x"), (vec![], 0));
+}
+
+#[test]
 fn l1_l12_after_a_crash_a_retry_is_not_told_of_a_grant_that_was_given_back_untold() {
     let mut bench = Bench::new();
     let a = bench.client("a");
