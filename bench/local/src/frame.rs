@@ -45,6 +45,12 @@ impl Stopwatch {
     }
 }
 
+/// How many bytes are allocated at this moment.
+pub(crate) fn live_bytes() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
+}
+
 /// Runs `body` so often, after a tenth of it as warm-up.
 pub(crate) async fn repeat<F: Future<Output = Result<()>>>(
     times: usize,

@@ -176,10 +176,10 @@ impl Lock {
     }
 
     /// Waits in the queue of a name that is wanted by itself, where this process decides.
-    fn enter<'a>(&'a self, wait_ms: u64, cx: &Context<'_>) -> Entry<'a> {
+    fn enter<'a>(&'a self, wait_ms: u64, cx: &mut Context<'_>) -> Entry<'a> {
         match (&self.rp.coordinator, &self.alone) {
-            (Coordinator::Local(local), Some(key)) if wait_ms == WAIT_MS_FOREVER && self.priority == 0 => {
-                Queued::enter(local, key, &self.flow, cx)
+            (Coordinator::Local(local), Some(key)) if wait_ms > 0 && self.priority == 0 => {
+                Queued::enter(local, key, &self.flow, wait_ms, cx)
             }
             _ => Entry::Elsewhere,
         }
@@ -311,7 +311,7 @@ impl Acquiring<'_> {
     }
 
     /// Takes the lock, or a place among those who wait for it.
-    fn begin(&mut self, cx: &Context<'_>) -> ControlFlow<Poll<Got>> {
+    fn begin(&mut self, cx: &mut Context<'_>) -> ControlFlow<Poll<Got>> {
         match self.lock.enter(self.wait_ms, cx) {
             Entry::Held(held) => ControlFlow::Break(Poll::Ready(Got::held(held))),
             Entry::Waiting(queued) => {

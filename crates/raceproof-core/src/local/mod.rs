@@ -169,17 +169,17 @@ impl Local {
     }
 
     /// Takes over an exclusive grant that the shell made by itself, on a name that is not in use here.
-    pub fn adopt(&mut self, now: Time, name: Arc<str>, token: Token, owner: Arc<str>) {
-        self.hub.adopt(now, self.session.id, name, token, owner);
+    pub fn adopt(&mut self, since: Time, name: Arc<str>, token: Token, owner: Arc<str>) {
+        self.hub.adopt(since, self.session.id, name, token, owner);
     }
 
-    /// Takes over an exclusive grant that the shell handed to somebody who has not claimed it: as
+    /// Takes over an exclusive grant that the shell handed at `since` to somebody who has not claimed it: as
     /// [`adopt`](Self::adopt), and it is claimed as the result of an operation.
-    pub fn adopt_unclaimed(&mut self, now: Time, name: Arc<str>, token: Token, owner: Arc<str>) -> OpId {
-        self.adopt(now, Arc::clone(&name), token, owner);
+    pub fn adopt_unclaimed(&mut self, now: Time, since: Time, name: Arc<str>, token: Token, owner: Arc<str>) -> OpId {
+        self.adopt(since, Arc::clone(&name), token, owner);
         let op = OpId(self.connect(now, ConnKind::Request).as_u64());
         let grant = Grant { token, names: vec![name], mode: Mode::Exclusive, lease_ms: self.ttl_ms };
-        let by = now + CLAIM_TIMEOUT;
+        let by = since + CLAIM_TIMEOUT;
         let result = Some(Ok(Outcome::Granted { grant, session: self.session.id }));
         self.ops.insert(op, Op { result, claim_by: Some(by) });
         self.claims.insert((by, op));

@@ -140,3 +140,35 @@ fn l11_calls_without_a_pause_end_nothing() {
     }
     local.release(now, "a".into(), held).unwrap();
 }
+
+#[test]
+fn l4_a_grant_that_was_adopted_unclaimed_is_claimed_or_passes_on() {
+    let since = START.saturating_sub(Duration::from_millis(400));
+    for claimed in [true, false] {
+        let mut local = local();
+        let op = local.adopt_unclaimed(START, since, "a".into(), Token::new(5), "1".into());
+        local.tokens_after(Token::new(5));
+        let next = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+        assert_eq!(outputs(&mut local), []);
+        let due = since + CLAIM_TIMEOUT;
+        assert_eq!(local.next_claim(), Some(due), "the time before counts");
+        if claimed {
+            assert_eq!(token(local.claim(START, op)), Token::new(5));
+            local.release(START, "a".into(), Token::new(5)).unwrap();
+        } else {
+            local.tick(due);
+            assert_eq!(local.claim(due, op), Some(Err(OpError::Unclaimed)));
+        }
+        assert_eq!(outputs(&mut local).last(), Some(&Output::Complete { op: next }));
+        assert!(token(local.claim(due, next)) > Token::new(5));
+    }
+}
+
+#[test]
+fn l4_a_grant_that_was_adopted_unclaimed_is_given_back_by_whoever_gives_up() {
+    let mut local = local();
+    let op = local.adopt_unclaimed(START, START, "a".into(), Token::new(5), "1".into());
+    local.cancel(START, op);
+    assert!(!local.uses(&"a".into()));
+    assert_eq!((local.next_claim(), local.pending()), (None, 0));
+}

@@ -10,10 +10,10 @@ use super::Local;
 use crate::sync::atomic::Ordering;
 
 /// How often it looks.
-const PERIOD: Duration = Duration::from_millis(250);
+pub(super) const AGE: Duration = Duration::from_millis(250);
 
 /// For how many looks a grant may be unclaimed.
-const PATIENCE: u32 = (CLAIM_TIMEOUT.as_millis() / PERIOD.as_millis()) as u32;
+const PATIENCE: u32 = (CLAIM_TIMEOUT.as_millis() / AGE.as_millis()) as u32;
 
 /// Says, when the runtime ends, that nobody watches any more.
 struct Watch(Weak<Local>);
@@ -35,7 +35,7 @@ impl Local {
         let mut watch = Watch(Arc::downgrade(self));
         runtime.spawn(async move {
             loop {
-                tokio::time::sleep(PERIOD).await;
+                tokio::time::sleep(AGE).await;
                 let Some(local) = watch.0.upgrade() else { return };
                 for waker in local.shards.grow_older(PATIENCE) {
                     waker.wake();

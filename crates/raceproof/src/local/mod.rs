@@ -30,6 +30,7 @@ use raceproof_core::wire::{Acquire, Campaign, Class, LostReason, Mode, Problem, 
 use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
+use self::claims::AGE;
 pub(crate) use self::held::LocalHeld;
 pub(crate) use self::observer::LocalObserver;
 use self::op::Asked;
@@ -38,6 +39,7 @@ pub(crate) use self::queued::{Entry, Left, Queued};
 pub(crate) use self::shards::Key;
 use self::shards::{Released, Shards, Taken};
 use crate::lease::{Lease, LossHook, run_hook};
+use crate::lock::millis;
 use crate::names::Names;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -135,6 +137,10 @@ impl Local {
 
     fn now(&self) -> Time {
         Time::ZERO + self.origin.elapsed()
+    }
+
+    fn instant(&self, at: Time) -> Instant {
+        self.origin + at.since(Time::ZERO)
     }
 
     fn lock(&self) -> MutexGuard<'_, Slow> {
@@ -325,17 +331,19 @@ impl Local {
 impl Slow {
     /// Tells the machine of a name that was held, or waited for, without it.
     fn take_over(&mut self, now: Time, name: Arc<str>, taken: Taken) {
-        let Taken { holder, unclaimed, waits } = taken;
-        let owner = holder.owner.text();
+        let Taken { holder, ages, unclaimed, waits } = taken;
+        let (owner, since) = (holder.owner.text(), now.saturating_sub(AGE * ages));
         match unclaimed {
-            None => self.machine.adopt(now, Arc::clone(&name), holder.token, owner),
+            None => self.machine.adopt(since, Arc::clone(&name), holder.token, owner),
             Some(place) => {
-                let op = self.machine.adopt_unclaimed(now, Arc::clone(&name), holder.token, owner);
+                let op = self.machine.adopt_unclaimed(now, since, Arc::clone(&name), holder.token, owner);
                 self.moved.insert(place, Moved { op, flow: None });
             }
         }
         for (place, who) in waits {
-            let Ok(op) = self.machine.acquire(now, waits_for(Arc::clone(&name), &who.owner)) else { continue };
+            let left = who.until.map(|until| millis(until.since(now)).max(1));
+            let asked = waits_for(Arc::clone(&name), &who.owner, left.unwrap_or(WAIT_MS_FOREVER));
+            let Ok(op) = self.machine.acquire(now, asked) else { continue };
             self.ops.insert(op, who.waker);
             self.moved.insert(place, Moved { op, flow: Some(who.owner) });
         }
@@ -376,14 +384,14 @@ impl Slow {
 }
 
 /// The request of one who waits in a queue.
-fn waits_for(name: Arc<str>, owner: &Owner) -> Acquire {
+fn waits_for(name: Arc<str>, owner: &Owner, wait_ms: u64) -> Acquire {
     Acquire {
         request: None,
         names: vec![name],
         mode: Mode::Exclusive,
         permits: None,
         take: 1,
-        wait_ms: WAIT_MS_FOREVER,
+        wait_ms,
         class: Class::Durable,
         priority: 0,
         lock_delay_ms: 0,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use raceproof_core::client::{OpError, Outcome};
 use raceproof_core::local::{CLAIM_TIMEOUT, OpId};
+use raceproof_core::time::Time;
 use raceproof_core::wire::{Acquire, Campaign, WAIT_MS_FOREVER};
 use tokio::time::{Instant, Sleep};
 
@@ -57,14 +58,15 @@ impl Local {
 
 impl LocalOp {
     /// A wait that the machine took over.
-    pub(super) fn resume(local: &Arc<Local>, name: Arc<str>, moved: Moved) -> Self {
+    pub(super) fn resume(local: &Arc<Local>, name: Arc<str>, moved: Moved, until: Option<Time>) -> Self {
         Self {
             local: Arc::clone(local),
             phase: Phase::Waiting(moved.op),
             names: Some(Names::One(name)),
             flow: moved.flow,
             wait: None,
-            gives_up: None,
+            // The machine counts in whole milliseconds.
+            gives_up: until.map(|until| local.instant(until) + Duration::from_millis(1)),
             timer: None,
         }
     }
@@ -101,13 +103,7 @@ impl LocalOp {
         result
     }
 
-    fn claim(
-        &self,
-        slow: &mut super::Slow,
-        now: raceproof_core::time::Time,
-        op: OpId,
-        cx: &Context<'_>,
-    ) -> Option<Result<Outcome, OpError>> {
+    fn claim(&self, slow: &mut super::Slow, now: Time, op: OpId, cx: &Context<'_>) -> Option<Result<Outcome, OpError>> {
         match slow.machine.claim(now, op) {
             Some(result) => {
                 slow.forget_op(op);

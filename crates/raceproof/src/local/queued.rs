@@ -1,13 +1,18 @@
 //! A wait in the queue of a name. Dropping it gives up the place, or what was handed to it (L4).
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use raceproof_core::client::OpError;
 use raceproof_core::id::Token;
+use raceproof_core::time::Time;
+use raceproof_core::wire::WAIT_MS_FOREVER;
+use tokio::time::Sleep;
 
 use super::op::LocalOp;
-use super::shards::{Entered, Key, Polled};
+use super::shards::{Entered, Key, Polled, Waiting};
 use super::{Local, LocalHeld};
 use crate::owner::Flow;
 
@@ -16,6 +21,8 @@ pub(crate) struct Queued<'a> {
     key: &'a Key,
     /// None when this is over.
     place: Option<u64>,
+    until: Option<Time>,
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// What came of asking to wait.
@@ -36,21 +43,36 @@ pub(crate) enum Left {
 
 impl<'a> Queued<'a> {
     /// Waits for one name alone, or takes it if it is free.
-    pub(crate) fn enter(local: &'a Arc<Local>, key: &'a Key, flow: &Flow, cx: &Context<'_>) -> Entry<'a> {
+    pub(crate) fn enter(
+        local: &'a Arc<Local>,
+        key: &'a Key,
+        flow: &Flow,
+        wait_ms: u64,
+        cx: &mut Context<'_>,
+    ) -> Entry<'a> {
         if !flow.is_usable() {
             return Entry::Elsewhere;
         }
-        match local.shards.enter(key, flow.owner(), cx.waker().clone()) {
+        let until = (wait_ms < WAIT_MS_FOREVER).then(|| local.now() + Duration::from_millis(wait_ms));
+        match local.shards.enter(key, Waiting { waker: cx.waker().clone(), owner: flow.owner(), until }) {
             Entered::Held(token) => Entry::Held(local.held(key, token)),
             Entered::Waiting { place } => {
+                let mut queued = Self { local, key, place: Some(place), until, timer: None };
                 local.watch();
-                Entry::Waiting(Self { local, key, place: Some(place) })
+                match queued.poll_timer(cx) {
+                    Poll::Pending => Entry::Waiting(queued),
+                    // It woke nobody, so it has to be looked at again.
+                    Poll::Ready(()) => {
+                        cx.waker().wake_by_ref();
+                        Entry::Waiting(queued)
+                    }
+                }
             }
             Entered::Elsewhere => Entry::Elsewhere,
         }
     }
 
-    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Left> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Left> {
         let Some(place) = self.place else { return Poll::Ready(Left::Failed(OpError::Closed)) };
         let (polled, _spent) = self.local.shards.poll(self.key, place, cx.waker());
         match polled {
@@ -60,19 +82,31 @@ impl<'a> Queued<'a> {
             }
             Polled::Waiting => {
                 self.local.watch();
-                Poll::Pending
+                ready!(self.poll_timer(cx));
+                // It is over. The machine says so, with those who are in the way.
+                self.local.with(|slow, now| self.local.promote_key(slow, now, self.key));
+                Poll::Ready(self.leave(place))
             }
-            Polled::Elsewhere => {
-                self.place = None;
-                Poll::Ready(self.moved(place).map_or(Left::Failed(OpError::Unclaimed), Left::Moved))
-            }
+            Polled::Elsewhere => Poll::Ready(self.leave(place)),
         }
+    }
+
+    fn leave(&mut self, place: u64) -> Left {
+        self.place = None;
+        self.moved(place).map_or(Left::Failed(OpError::Unclaimed), Left::Moved)
+    }
+
+    /// Ready when the wait is over; without a limit it never is.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.local.instant(until))));
+        timer.as_mut().poll(cx)
     }
 
     /// The machine's operation that this wait has become; none if its grant passed on.
     fn moved(&self, place: u64) -> Option<LocalOp> {
         let moved = self.local.lock().moved.remove(&place)?;
-        Some(LocalOp::resume(self.local, self.key.to_shared(), moved))
+        Some(LocalOp::resume(self.local, self.key.to_shared(), moved, self.until))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Locks within one process: L1, L2, L3, L4, L6, L7.
+//! Locks within one process: L1, L2, L4, L6, L10.
 
 use std::sync::Arc;
 
@@ -38,12 +38,12 @@ async fn finish<T: 'static>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
 }
 
 async fn assert_unused(rp: &Raceproof) {
-    assert!(rp.locks(Page::default()).await.unwrap().locks.is_empty(), "L7: something is left");
+    assert!(rp.locks(Page::default()).await.unwrap().locks.is_empty(), "something is left");
     drop(rp.lock("a").owner("last").try_acquire().await.expect("L4: somebody who is gone holds it"));
 }
 
 #[test]
-fn l1_l2_l4_l7_a_lock_goes_from_hand_to_hand() {
+fn l1_l2_l10_a_lock_goes_from_hand_to_hand() {
     check(|| {
         block_on(async {
             let (rp, inside) = (Raceproof::local(), Arc::new(Inside::default()));
@@ -84,7 +84,7 @@ fn l1_l4_whoever_gives_up_at_any_await_holds_nothing_and_keeps_nobody_out() {
 }
 
 #[test]
-fn l1_l3_l4_the_machine_may_take_over_at_any_moment() {
+fn l1_l2_l4_the_machine_may_take_over_at_any_moment() {
     check(|| {
         block_on(async {
             let (rp, inside) = (Raceproof::local(), Arc::new(Inside::default()));

@@ -17,7 +17,7 @@ use raceproof_core::id::Token;
 use rustc_hash::FxSeededState;
 
 use self::queue::Contention;
-pub(super) use self::queue::{Entered, Polled, Taken};
+pub(super) use self::queue::{Entered, Polled, Taken, Waiting};
 use super::flows::Flows;
 use super::text::Text;
 use crate::owner::{Flow, Owner};

@@ -12,6 +12,7 @@ use std::task::Waker;
 
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
+use raceproof_core::time::Time;
 
 use super::{Holder, Key, Name, Released, SHARDS, Shards, State, Table, index};
 use crate::owner::Owner;
@@ -28,17 +29,12 @@ const ROOMY: usize = 64;
 pub(super) struct Contention {
     pub(super) holder: Holder,
     /// Whose the grant is, until it is claimed.
-    granted: Option<Granted>,
+    granted: Option<u64>,
+    /// The age in which the holder came to hold it, or others to wait for it.
+    since: u32,
     queue: VecDeque<Wait>,
     /// How many of them have not given up.
     live: usize,
-}
-
-#[derive(Debug)]
-struct Granted {
-    place: u64,
-    /// When, in ages.
-    at: u32,
 }
 
 /// A place in the queue; empty once it was given up.
@@ -52,6 +48,8 @@ struct Wait {
 pub(in crate::local) struct Waiting {
     pub(in crate::local) waker: Waker,
     pub(in crate::local) owner: Owner,
+    /// When it gives up, by itself: only the machine has to know.
+    pub(in crate::local) until: Option<Time>,
 }
 
 /// What came of asking to wait.
@@ -79,6 +77,8 @@ pub(in crate::local) enum Polled {
 #[derive(Debug)]
 pub(in crate::local) struct Taken {
     pub(in crate::local) holder: Holder,
+    /// For how many ages it has been held since others asked for it.
+    pub(in crate::local) ages: u32,
     /// The place whose owner has not claimed it.
     pub(in crate::local) unclaimed: Option<u64>,
     /// In the order they are served.
@@ -87,7 +87,7 @@ pub(in crate::local) struct Taken {
 
 impl Shards {
     /// Waits for a name, or takes it if it is free.
-    pub(in crate::local) fn enter(&self, key: &Key, owner: Owner, waker: Waker) -> Entered {
+    pub(in crate::local) fn enter(&self, key: &Key, who: Waiting) -> Entered {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
         if table.closed {
@@ -96,7 +96,7 @@ impl Shards {
         let name = match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
             Slot::Vacant(free) => {
                 let token = self.mint();
-                free.insert(Name { key: key.clone(), state: State::Held(Holder { token, owner }) });
+                free.insert(Name { key: key.clone(), state: State::Held(Holder { token, owner: who.owner }) });
                 return Entered::Held(token);
             }
             Slot::Occupied(found) => found.into_mut(),
@@ -106,23 +106,24 @@ impl Shards {
             State::Contended(contention) => (&contention.holder, contention.live == 0),
             State::Managed => return Entered::Elsewhere,
         };
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX || !self.flows.wait(&owner, key) {
+        if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX || !self.flows.wait(&who.owner, key) {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return Entered::Elsewhere;
         }
         if first && !self.flows.block(&holder.owner, key) {
-            self.flows.end(&owner);
+            self.flows.end(&who.owner);
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return Entered::Elsewhere;
         }
         table.places += 1;
         let place = table.places * SHARDS as u64 + index(key.hash) as u64;
-        let wait = Wait { place, who: Some(Waiting { waker, owner }) };
+        let wait = Wait { place, who: Some(who) };
         match &mut name.state {
             State::Contended(contention) => contention.push(wait),
             state => {
                 if let State::Held(holder) = std::mem::replace(state, State::Managed) {
-                    let mut contention = Contention::new(holder, table.spare.take());
+                    let since = self.age.load(Ordering::Relaxed);
+                    let mut contention = Contention::new(holder, since, table.spare.take());
                     contention.push(wait);
                     *state = State::Contended(contention);
                     table.contended += 1;
@@ -140,7 +141,7 @@ impl Shards {
             return (Polled::Elsewhere, None);
         };
         let State::Contended(contention) = &mut name.state else { return (Polled::Elsewhere, None) };
-        if contention.granted.as_ref().is_some_and(|granted| granted.place == place) {
+        if contention.granted == Some(place) {
             contention.granted = None;
             let token = contention.holder.token;
             self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -160,7 +161,7 @@ impl Shards {
         let table = &mut *guard;
         let Some(name) = table.names.find_mut(key.hash, |name| name.key.is(key)) else { return Err(()) };
         let State::Contended(contention) = &mut name.state else { return Err(()) };
-        if contention.granted.as_ref().is_some_and(|granted| granted.place == place) {
+        if contention.granted == Some(place) {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             let token = contention.holder.token;
             return Ok(match self.hand_over(table, key.hash, token) {
@@ -201,7 +202,8 @@ impl Shards {
         self.flows.unblock(&contention.holder.owner, key);
         self.flows.hand(&who.owner, key, contention.live > 0);
         contention.holder = Holder { token: self.mint(), owner: who.owner };
-        contention.granted = Some(Granted { place, at: self.age.load(Ordering::Relaxed) });
+        contention.granted = Some(place);
+        contention.since = self.age.load(Ordering::Relaxed);
         Released::Next(who.waker)
     }
 
@@ -214,7 +216,7 @@ impl Shards {
             if table.contended == 0 {
                 continue;
             }
-            let late = |granted: &Granted| now.wrapping_sub(granted.at) > patience;
+            let late = |since: u32| now.wrapping_sub(since) > patience;
             let late: Vec<_> = table.names.iter().filter_map(|name| name.unclaimed(late)).collect();
             for (hash, token) in late {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -230,10 +232,10 @@ impl Shards {
     pub(super) fn take(&self, name: &mut Name, contended: &mut usize) -> Option<Taken> {
         match std::mem::replace(&mut name.state, State::Managed) {
             State::Managed => None,
-            State::Held(holder) => Some(Taken { holder, unclaimed: None, waits: Vec::new() }),
+            State::Held(holder) => Some(Taken { holder, ages: 0, unclaimed: None, waits: Vec::new() }),
             State::Contended(contention) => {
                 *contended -= 1;
-                let Contention { holder, granted, queue, live } = *contention;
+                let Contention { holder, granted, since, queue, live } = *contention;
                 if live > 0 {
                     self.flows.unblock(&holder.owner, &name.key);
                 }
@@ -242,7 +244,8 @@ impl Shards {
                     self.flows.moved(&who.owner);
                 }
                 self.waiting.fetch_sub(waits.len() + usize::from(granted.is_some()), Ordering::SeqCst);
-                Some(Taken { holder, unclaimed: granted.map(|granted| granted.place), waits })
+                let ages = self.age.load(Ordering::Relaxed).wrapping_sub(since);
+                Some(Taken { holder, ages, unclaimed: granted, waits })
             }
         }
     }
@@ -263,13 +266,14 @@ pub(in crate::local) struct GivenUp {
 }
 
 impl Contention {
-    fn new(holder: Holder, spare: Option<Box<Self>>) -> Box<Self> {
+    fn new(holder: Holder, since: u32, spare: Option<Box<Self>>) -> Box<Self> {
         match spare {
             Some(mut spare) => {
                 spare.holder = holder;
+                spare.since = since;
                 spare
             }
-            None => Box::new(Self { holder, granted: None, queue: VecDeque::new(), live: 0 }),
+            None => Box::new(Self { holder, granted: None, since, queue: VecDeque::new(), live: 0 }),
         }
     }
 
@@ -339,9 +343,9 @@ impl Name {
     }
 
     /// The grant, if it was handed over, is not claimed, and is late.
-    fn unclaimed(&self, late: impl Fn(&Granted) -> bool) -> Option<(u64, Token)> {
+    fn unclaimed(&self, late: impl Fn(u32) -> bool) -> Option<(u64, Token)> {
         match &self.state {
-            State::Contended(contention) if contention.granted.as_ref().is_some_and(late) => {
+            State::Contended(contention) if contention.granted.is_some() && late(contention.since) => {
                 Some((self.key.hash, contention.holder.token))
             }
             _ => None,

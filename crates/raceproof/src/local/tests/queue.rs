@@ -156,6 +156,41 @@ async fn l4_whoever_claims_too_late_is_told_so_with_and_without_others() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn l4_a_wait_with_a_limit_is_served_or_ends_in_the_queue() {
+    let rp = Raceproof::local();
+    let guard = rp.lock("a").acquire().await.unwrap();
+    let served = waiting(rp.lock("a").wait(Duration::from_secs(60))).await;
+    let began = tokio::time::Instant::now();
+    let late = waiting(rp.lock("a").wait(Duration::from_secs(2))).await;
+    assert_eq!(queued(&rp), 2);
+    let Err(AcquireError::TimedOut(problem)) = late.await.unwrap() else { panic!("it is held") };
+    let took = began.elapsed();
+    assert!((Duration::from_secs(2)..Duration::from_millis(2_005)).contains(&took), "took {took:?}");
+    assert_eq!(problem.holders[0].token, guard.token());
+    let age = problem.holders[0].age_ms;
+    assert!((1_500..2_100).contains(&age), "held for {age} ms");
+    drop(guard);
+    drop(served.await.unwrap().expect("it had time"));
+    assert_empty(&rp);
+}
+
+#[tokio::test(start_paused = true)]
+async fn l4_a_limit_goes_with_the_wait_to_the_machine() {
+    let rp = Raceproof::local();
+    let guard = rp.lock("a").acquire().await.unwrap();
+    let began = tokio::time::Instant::now();
+    let late = waiting(rp.lock("a").wait(Duration::from_millis(300))).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(rp.lock_info("a").await.unwrap().waiters_count, 1);
+    assert_eq!(queued(&rp), 0);
+    assert!(matches!(late.await.unwrap(), Err(AcquireError::TimedOut(_))));
+    let took = began.elapsed();
+    assert!((Duration::from_millis(300)..Duration::from_millis(305)).contains(&took), "took {took:?}");
+    drop(guard);
+    assert_empty(&rp);
+}
+
 #[test]
 fn l4_a_wait_outlives_the_runtime_that_watched_claims() {
     let rp = Raceproof::local();
