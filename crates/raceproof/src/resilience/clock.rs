@@ -23,11 +23,25 @@ pub(crate) struct Clock {
     coarse: Option<Coarse>,
 }
 
-/// What the time is between.
+/// What the time is between, in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Bounds {
-    pub(crate) earliest: Time,
-    pub(crate) latest: Time,
+    pub(crate) earliest: u64,
+    pub(crate) latest: u64,
+}
+
+impl Bounds {
+    pub(crate) const fn nanos(self) -> (u64, u64) {
+        (self.earliest, self.latest)
+    }
+
+    pub(crate) const fn earliest(self) -> Time {
+        Time::from_micros(self.earliest / 1_000)
+    }
+
+    pub(crate) const fn latest(self) -> Time {
+        Time::from_micros(self.latest.div_ceil(1_000))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -71,7 +85,7 @@ impl Clock {
         match &self.coarse {
             Some(coarse) => coarse.bounds(),
             None => {
-                let now = self.now();
+                let now = self.now().as_micros().saturating_mul(1_000);
                 Bounds { earliest: now, latest: now }
             }
         }
@@ -92,7 +106,7 @@ impl Coarse {
         if origin.elapsed().is_zero() {
             return None;
         }
-        let behind = nanos(clock_getres(ClockId::MonotonicCoarse)) / 1_000 * TICKS;
+        let behind = nanos(clock_getres(ClockId::MonotonicCoarse)) * TICKS;
         // Read after the origin, so that the lower bound is one; and at once after it, so that the upper bound is.
         let here = nanos(clock_gettime(ClockId::Monotonic));
         (origin.elapsed() < SOON).then_some(Self { origin: here, behind })
@@ -101,8 +115,8 @@ impl Coarse {
     #[inline]
     fn bounds(&self) -> Bounds {
         let coarse = nanos(rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse));
-        let earliest = coarse.saturating_sub(self.origin) / 1_000;
-        Bounds { earliest: Time::from_micros(earliest), latest: Time::from_micros(earliest + self.behind) }
+        let earliest = coarse.saturating_sub(self.origin);
+        Bounds { earliest, latest: earliest + self.behind }
     }
 }
 
@@ -119,6 +133,6 @@ impl Coarse {
     }
 
     fn bounds(&self) -> Bounds {
-        Bounds { earliest: Time::ZERO, latest: Time::MAX }
+        Bounds { earliest: 0, latest: u64::MAX }
     }
 }

@@ -48,14 +48,14 @@ impl<K> Keyed<K> {
         }
     }
 
-    /// Takes `cells` from a key's quota. `latest` is what the time is not after, `exact` tells it if that has to be
-    /// known; `eq` says whether an entry is the key's, and `key` makes the key if it has no entry.
+    /// Takes `cells` from a key's quota. `between` is what the time lies between, in nanoseconds; `exact` tells it
+    /// if it has to be known; `eq` says whether an entry is the key's, and `key` makes the key if it has no entry.
     ///
     /// # Errors
     /// [`KeyRefused`], and nothing is taken.
     pub fn check(
         &mut self,
-        (earliest, latest): (Time, Time),
+        between: (u64, u64),
         exact: impl FnOnce() -> Time,
         hash: u64,
         eq: impl Fn(&K) -> bool,
@@ -65,7 +65,7 @@ impl<K> Keyed<K> {
         let quota = self.quota;
         if let Ok(mut slot) = self.entries.find_entry(hash, |entry| entry.hash == hash && eq(&entry.key)) {
             let tat = &mut slot.get_mut().tat;
-            let decided = quota.decide_between(*tat, earliest, latest, cells);
+            let decided = quota.decide_between(*tat, between, cells);
             *tat = decided.unwrap_or_else(|| quota.decide(*tat, exact(), cells))?;
             return Ok(());
         }

@@ -113,12 +113,11 @@ impl Quota {
         if after - now <= capacity && cells <= self.burst { Ok(Tat(after)) } else { Err(self.refusal(after, cells)) }
     }
 
-    /// As [`decide`](Self::decide), when all that is known of the time is what it lies between. `None` if the answer
-    /// depends on where.
+    /// As [`decide`](Self::decide), when all that is known of the time is what it lies between, in nanoseconds. `None`
+    /// if the answer depends on where.
     #[inline]
     #[must_use]
-    pub fn decide_between(&self, tat: Tat, earliest: Time, latest: Time, cells: u32) -> Option<Result<Tat, Refused>> {
-        let (earliest, latest) = (nanos(earliest), nanos(latest));
+    pub fn decide_between(&self, tat: Tat, (earliest, latest): (u64, u64), cells: u32) -> Option<Result<Tat, Refused>> {
         if tat.0 < latest {
             return None;
         }

@@ -14,7 +14,11 @@ fn cells(n: u32) -> NonZeroU32 {
 
 /// Takes one cell of a key at a time that is known exactly.
 fn check(keyed: &mut Keyed<u64>, now: Time, key: u64) -> Result<(), KeyRefused> {
-    keyed.check((now, now), || now, hash(key), |k| *k == key, || key, 1)
+    keyed.check((nanos(now), nanos(now)), || now, hash(key), |k| *k == key, || key, 1)
+}
+
+fn nanos(time: Time) -> u64 {
+    time.as_micros() * 1_000
 }
 
 fn hash(key: u64) -> u64 {
@@ -43,7 +47,7 @@ fn what_never_fits_is_told_apart_from_what_does_not_fit_yet() {
     let never = Err(Refused::TooLarge { cells: 6, burst: 5 });
     assert_eq!(quota.decide(Tat::WHOLE, START, 6), never);
     let tat = quota.decide(Tat::WHOLE, START, 5).unwrap();
-    assert_eq!(quota.decide_between(tat, START, START, 6), Some(never));
+    assert_eq!(quota.decide_between(tat, (nanos(START), nanos(START)), 6), Some(never));
 }
 
 #[test]
@@ -156,7 +160,7 @@ proptest! {
         let quota = Quota::per_second(cells(rate)).burst(cells(burst));
         let (tat, now) = (Tat::from_nanos(tat), Time::from_micros(earliest + within.min(width)));
         let (earliest, latest) = (Time::from_micros(earliest), Time::from_micros(earliest + width));
-        if let Some(decided) = quota.decide_between(tat, earliest, latest, n) {
+        if let Some(decided) = quota.decide_between(tat, (nanos(earliest), nanos(latest)), n) {
             prop_assert_eq!(decided, quota.decide(tat, now, n));
         }
     }

@@ -189,7 +189,7 @@ impl<K: Hash + Eq> Inner<K> {
         let bounds = self.clock.bounds();
         let shard = self.shard(hash);
         let taken = shard.lock().check(
-            (bounds.earliest, bounds.latest),
+            bounds.nanos(),
             || self.clock.now(),
             hash,
             |entry| entry.borrow() == key,
@@ -203,7 +203,7 @@ impl<K: Hash + Eq> Inner<K> {
             }
             Err(refused) => {
                 shard.refused.fetch_add(u64::from(counts), Ordering::Relaxed);
-                Err(Limited::of_key(refused, bounds.earliest))
+                Err(Limited::of_key(refused, bounds.earliest()))
             }
         }
     }

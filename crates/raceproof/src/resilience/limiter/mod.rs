@@ -233,8 +233,9 @@ impl Inner {
         let mut before = self.tat.load(Ordering::Relaxed);
         loop {
             let tat = Tat::from_nanos(before);
-            let (decided, now) = match self.quota.decide_between(tat, bounds.earliest, bounds.latest, cells) {
-                Some(decided) => (decided, bounds.earliest),
+            let (decided, now) = match self.quota.decide_between(tat, bounds.nanos(), cells) {
+                Some(Ok(after)) => (Ok(after), Time::ZERO),
+                Some(Err(refused)) => (Err(refused), bounds.earliest()),
                 None => {
                     let now = self.clock.now();
                     (self.quota.decide(tat, now, cells), now)

@@ -13,6 +13,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use std::time::Duration;
 
@@ -123,8 +124,8 @@ impl Builder {
         self
     }
 
-    /// No attempt begins later than this after the first one. An attempt that has begun is not cut
-    /// short. Default: 30 s.
+    /// No attempt begins later than this after the first one. Counted from when
+    /// the first one had to wait, or failed. An attempt that has begun is not cut short. Default: 30 s.
     pub const fn time_max(mut self, time: Option<Duration>) -> Self {
         self.config.time_max = time;
         self
@@ -209,20 +210,26 @@ impl Retry {
         let inner = &*self.inner;
         inner.calls.fetch_add(1, Ordering::Relaxed);
         inner.budget.deposit();
-        let mut attempts = Attempts::new(inner.began_at());
+        let mut attempts: Option<Attempts> = None;
         let mut scope = Scope::new(inner.config.attempts_max, inner.independent);
         loop {
             let mut future = pin!(attempt());
-            let result = poll_fn(|cx| scope.enter(|| future.as_mut().poll(cx))).await;
+            let result = poll_fn(|cx| {
+                let poll = scope.enter(|| future.as_mut().poll(cx));
+                // What succeeds at once does not have to know when it began.
+                if attempts.is_none() && !matches!(poll, Poll::Ready(Ok(_))) {
+                    attempts = Some(Attempts::new(inner.began_at()));
+                }
+                poll
+            })
+            .await;
             let error = match result {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            let at = inner.fail(&mut attempts, &mut scope, classify(&error)).map_err(|gave_up| RetryError {
-                error,
-                attempts: attempts.failed(),
-                gave_up,
-            })?;
+            let attempts = attempts.get_or_insert_with(|| Attempts::new(inner.began_at()));
+            let tried = inner.fail(attempts, &mut scope, classify(&error));
+            let at = tried.map_err(|gave_up| RetryError { error, attempts: attempts.failed(), gave_up })?;
             inner.wait_until(at).await;
         }
     }
@@ -250,7 +257,7 @@ impl Retry {
 impl Inner {
     /// Nothing needs it where the time is not limited; where it is, a tick too early is as good.
     fn began_at(&self) -> Time {
-        if self.config.time_max.is_some() { self.clock.bounds().earliest } else { Time::ZERO }
+        if self.config.time_max.is_some() { self.clock.bounds().earliest() } else { Time::ZERO }
     }
 
     #[cold]
