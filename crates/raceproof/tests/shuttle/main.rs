@@ -4,6 +4,7 @@
 #![cfg(shuttle)]
 
 mod locks;
+mod resilience;
 
 use std::pin::pin;
 use std::task::Poll;

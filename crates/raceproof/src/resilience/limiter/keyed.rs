@@ -186,9 +186,11 @@ impl<K: Hash + Eq> Inner<K> {
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let hash = self.seed.hash_one(key);
-        let bounds = self.clock.bounds();
         let shard = self.shard(hash);
-        let taken = shard.lock().check(
+        let mut table = shard.lock();
+        // Read under the lock, so that the order of times is that of the inputs.
+        let bounds = self.clock.bounds();
+        let taken = table.check(
             bounds.nanos(),
             || self.clock.now(),
             hash,
@@ -196,6 +198,7 @@ impl<K: Hash + Eq> Inner<K> {
             || key.to_owned(),
             cells,
         );
+        drop(table);
         match taken {
             Ok(()) => {
                 shard.admitted.fetch_add(1, Ordering::Relaxed);

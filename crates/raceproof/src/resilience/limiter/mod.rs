@@ -228,10 +228,11 @@ impl RateLimiter {
 impl Inner {
     #[inline]
     fn take(&self, cells: u32) -> Result<(), Limited> {
-        // The clock is read before the state: a time that is too early takes too much, never too little.
-        let bounds = self.clock.bounds();
-        let mut before = self.tat.load(Ordering::Relaxed);
+        let mut before = self.tat.load(Ordering::Acquire);
         loop {
+            // Read after the state, so that it is no earlier than the time that the state was written at: seen from
+            // before it, the quota would be used up for longer than it is.
+            let bounds = self.clock.bounds();
             let tat = Tat::from_nanos(before);
             let (decided, now) = match self.quota.decide_between(tat, bounds.nanos(), cells) {
                 Some(Ok(after)) => (Ok(after), Time::ZERO),
@@ -242,7 +243,7 @@ impl Inner {
                 }
             };
             let after = decided.map_err(|refused| Limited::new(refused, now))?;
-            match self.tat.compare_exchange_weak(before, after.as_nanos(), Ordering::Relaxed, Ordering::Relaxed) {
+            match self.tat.compare_exchange_weak(before, after.as_nanos(), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
                 Err(changed) => before = changed,
             }
