@@ -12,10 +12,10 @@ mod engine_list;
 mod guarded_shutdown;
 #[path = "../examples/model_manager.rs"]
 mod model_manager;
-#[path = "../examples/preference_store.rs"]
-mod preference_store;
 #[path = "../examples/outage.rs"]
 mod outage;
+#[path = "../examples/preference_store.rs"]
+mod preference_store;
 #[cfg(feature = "client")]
 #[path = "../examples/websocket_once.rs"]
 mod websocket_once;
@@ -56,6 +56,9 @@ fn t1_t2_background_tasks_run_once_come_back_and_leave_nothing() {
 #[test]
 fn t1_t3_a_model_answers_only_those_who_wait() {
     model_manager::main().unwrap();
+}
+
+#[test]
 fn p1_p2_an_outage_is_met_with_probes_and_not_with_a_storm() {
     outage::main();
 }
