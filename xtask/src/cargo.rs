@@ -38,7 +38,8 @@ impl Cargo {
 
     /// The tests that run in every order of their tasks, built apart: locks and atomics are shuttle's there.
     pub(crate) fn shuttle(args: &[String]) -> Self {
-        let test = ["test", "--package", "raceproof", "--no-default-features", "--test", "shuttle"];
+        let test =
+            ["test", "--package", "raceproof", "--no-default-features", "--features", "cache", "--test", "shuttle"];
         let flags = format!("{} --cfg shuttle", env::var("RUSTFLAGS").unwrap_or_default());
         Self::new(test).args(["--target-dir", "target/shuttle", "--"]).args(args).env("RUSTFLAGS", flags.trim())
     }

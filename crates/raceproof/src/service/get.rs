@@ -12,25 +12,44 @@ use crate::waiting::Place;
 
 type Outcome<T, E> = Result<Arc<T>, GetError<E>>;
 
-pub(super) struct Get<T, E> {
-    shared: Arc<Shared<T, E>>,
+/// Written by hand, so that a caller that finds the value pays for nothing else.
+pub(super) struct Get<'a, T, E> {
+    shared: &'a Arc<Shared<T, E>>,
     place: Option<Place>,
 }
 
-impl<T, E> Get<T, E> {
-    pub(super) const fn new(shared: Arc<Shared<T, E>>) -> Self {
+impl<'a, T, E> Get<'a, T, E> {
+    #[inline]
+    pub(super) const fn new(shared: &'a Arc<Shared<T, E>>) -> Self {
         Self { shared, place: None }
     }
 }
 
-impl<T, E> Future for Get<T, E>
+impl<T, E> Future for Get<'_, T, E>
 where
     T: Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
     type Output = Outcome<T, E>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.place.is_none()
+            && let Some(value) = self.shared.ready()
+        {
+            return Poll::Ready(Ok(value));
+        }
+        self.wait(cx)
+    }
+}
+
+impl<T, E> Get<'_, T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    #[cold]
+    fn wait(&mut self, cx: &Context<'_>) -> Poll<Outcome<T, E>> {
         let Some(place) = self.place else { return self.ask(cx) };
         let (poll, spent) = self.shared.lock().getters.poll(place, cx);
         drop(spent);
@@ -39,13 +58,7 @@ where
         }
         poll
     }
-}
 
-impl<T, E> Get<T, E>
-where
-    T: Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
     fn ask(&mut self, cx: &Context<'_>) -> Poll<Outcome<T, E>> {
         let Some(runtime) = Runtime::current() else {
             return Poll::Ready(self.shared.value().map(|(_, value)| value).ok_or(GetError::NoRuntime));
@@ -76,22 +89,29 @@ where
         self.place = Some(inner.getters.enter(cx));
         drop(inner);
         if let Some(generation) = started {
-            Shared::start(&self.shared, &runtime, generation);
+            Shared::start(self.shared, &runtime, generation);
         }
         Poll::Pending
     }
 }
 
-impl<T, E> Drop for Get<T, E> {
+impl<T, E> Drop for Get<'_, T, E> {
+    #[inline]
     fn drop(&mut self) {
-        let Some(place) = self.place.take() else { return };
-        let mut inner = self.shared.lock();
-        let (waker, outcome) = inner.getters.leave(place);
-        if outcome.is_none() && waker.is_some() {
-            inner.machine.leave();
+        if let Some(place) = self.place.take() {
+            leave(self.shared, place);
         }
-        // They may own what takes this lock.
-        drop(inner);
-        drop((waker, outcome));
     }
+}
+
+#[cold]
+fn leave<T, E>(shared: &Shared<T, E>, place: Place) {
+    let mut inner = shared.lock();
+    let (waker, outcome) = inner.getters.leave(place);
+    if outcome.is_none() && waker.is_some() {
+        inner.machine.leave();
+    }
+    // They may own what takes this lock.
+    drop(inner);
+    drop((waker, outcome));
 }

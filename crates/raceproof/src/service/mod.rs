@@ -81,11 +81,9 @@ where
     ///
     /// # Cancel safety
     /// Cancel safe. The initialisation goes on, and the next call finds its result (V2).
-    pub async fn get(&self) -> Result<Arc<T>, GetError<E>> {
-        match self.shared.ready() {
-            Some(value) => Ok(value),
-            None => get::Get::new(Arc::clone(&self.shared)).await,
-        }
+    #[inline]
+    pub fn get(&self) -> impl Future<Output = Result<Arc<T>, GetError<E>>> + Send + use<'_, T, E> {
+        get::Get::new(&self.shared)
     }
 
     /// The value, if it is there. Starts nothing.

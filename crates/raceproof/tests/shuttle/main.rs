@@ -3,8 +3,10 @@
 //! Built under `--cfg shuttle` only, where locks and atomics are shuttle's.
 #![cfg(shuttle)]
 
+mod cache;
 mod locks;
 mod resilience;
+mod service;
 
 use std::pin::pin;
 use std::task::Poll;
