@@ -5,11 +5,12 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use raceproof::cache::Cache;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -122,20 +123,26 @@ async fn miss<C: Loading>(times: usize) -> Result<Sample> {
     Ok(watch.stop(times))
 }
 
-/// 500 tasks ask for the same missing key at once, key after key; one time is that of one caller.
+/// 500 tasks ask for the same missing key, key after key, and the load ends when all of them have come; one time is that
+/// of one caller.
 async fn stampede<C: Loading>(times: usize) -> Result<Sample> {
     let cache = C::new(TTL);
     let loads = Arc::new(AtomicU64::new(0));
     let keys = (times / CALLERS) as u64;
     let watch = Stopwatch::start();
     for key in 0..keys {
+        let (come, all) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let mut callers = JoinSet::new();
         for _ in 0..CALLERS {
             let (cache, loads) = (cache.clone(), Arc::clone(&loads));
+            let (come, all) = (Arc::clone(&come), Arc::clone(&all));
             callers.spawn(async move {
+                if come.fetch_add(1, Ordering::Relaxed) + 1 == CALLERS {
+                    all.notify_one();
+                }
                 let load = async move {
                     loads.fetch_add(1, Ordering::Relaxed);
-                    sleep(Duration::from_micros(100)).await;
+                    all.notified().await;
                     Arc::new(key)
                 };
                 cache.load(key, load).await
