@@ -37,11 +37,12 @@ struct Holding {
 /// A request that no program holds anything by.
 #[derive(Clone, Debug)]
 struct Unheld {
+    client: usize,
     taking: Taking,
     asked: Instant,
     /// When it was refused, if that says that somebody else holds the name.
     refused: Option<Instant>,
-    /// Whether it may have been granted all the same.
+    /// Whether it may have been granted all the same. So may another copy of it, which nobody learned of.
     open: bool,
 }
 
@@ -164,9 +165,14 @@ impl Histories {
     pub(crate) fn see(&mut self, ledger: &Ledger, fact: &Fact<'_>) {
         match fact {
             Fact::Believes { client, token, asked, request, .. } => {
-                // An earlier copy may have been granted under a session that is over.
-                let copied = Taking::of(request).filter(|taking| ledger.copies(*client, taking, *asked) > 1);
-                self.unheld.extend(copied.map(|taking| Unheld { taking, asked: *asked, refused: None, open: true }));
+                let id = ledger.grants.get(&token.as_u64()).and_then(|grant| grant.taking.id.clone());
+                self.unheld.extend(Taking::of(request).map(|taking| Unheld {
+                    client: *client,
+                    taking: Taking { id, ..taking },
+                    asked: *asked,
+                    refused: None,
+                    open: false,
+                }));
                 let holding = Holding { asked: *asked, believed: ledger.at, released: None, lost: None };
                 self.holdings.insert(token.as_u64(), holding);
             }
@@ -181,14 +187,20 @@ impl Histories {
             Fact::Refused { client, request, asked, code } => {
                 let Some(taking) = Taking::of(request) else { return };
                 let refused = (*code == Code::LockHeld).then_some(ledger.at);
-                // Another copy of it may have been granted, which nobody learned.
-                let open =
-                    !matches!(code, Code::LockHeld | Code::Deadlock) || ledger.copies(*client, &taking, *asked) > 1;
-                self.unheld.push(Unheld { taking, asked: *asked, refused, open });
+                let open = !matches!(code, Code::LockHeld | Code::Deadlock);
+                let id = ledger.id_of(*client, &taking, *asked);
+                let taking = Taking { id, ..taking };
+                self.unheld.push(Unheld { client: *client, taking, asked: *asked, refused, open });
             }
             Fact::Unlearned { request, asked } => {
                 let taking = Taking::of(request);
-                self.unheld.extend(taking.map(|taking| Unheld { taking, asked: *asked, refused: None, open: true }));
+                self.unheld.extend(taking.map(|taking| Unheld {
+                    client: 0,
+                    taking,
+                    asked: *asked,
+                    refused: None,
+                    open: true,
+                }));
             }
             Fact::GaveBack { token, .. } => {
                 if let Some(Holding { released: Some((_, answered)), .. }) = self.holdings.get_mut(&token.as_u64()) {
@@ -233,8 +245,10 @@ impl Histories {
         for taking in of_locks.filter(|taking| taking.names.len() > 1 || taking.lock_delay_ms > 0) {
             closed.extend(&taking.names);
         }
+        let copies = ledger.copies();
         for (owner, unheld) in (NOBODY..).zip(&self.unheld) {
-            let Unheld { taking, asked, refused, open } = unheld;
+            let Unheld { client, taking, asked, refused, open } = unheld;
+            let copied = taking.id.as_ref().and_then(|id| copies.get(&(*client, id)));
             let op = FencedOp::Acquire { owner, take: places(taking.claim) };
             for name in &taking.names {
                 let part = parts.entry((taking.election, name.clone())).or_default();
@@ -248,7 +262,7 @@ impl Histories {
                     let answered = Some((*at, FencedAnswer::Refused));
                     part.calls.push(Call { process: owner, op: op.clone(), invoked: *asked, answered });
                 }
-                if *open {
+                if *open || copied.is_some_and(|copies| *copies > 1) {
                     // Another copy of one that was refused.
                     let owner = owner + NOBODY;
                     let acquire = FencedOp::Acquire { owner, take: places(taking.claim) };

@@ -163,17 +163,31 @@ impl Ledger {
         matches!(grant.believed, Some((_, None))) && lease_runs && !grant.excused
     }
 
-    /// How often a client has asked for this since then.
+    /// The id under which a client asked for this since then.
     #[must_use]
-    pub fn copies(&self, client: usize, taking: &Taking, since: Instant) -> u32 {
-        let lately = self.takings.iter().rev().take_while(|asked| asked.at >= since);
-        let same = lately.filter(|asked| {
-            let its = self.sessions.get(&asked.session.as_u64()).is_some_and(|session| session.client == client);
-            its && asked.taking.election == taking.election
+    pub fn id_of(&self, client: usize, taking: &Taking, since: Instant) -> Option<RequestId> {
+        let mut lately = self.takings.iter().rev().take_while(|asked| asked.at >= since);
+        let same = lately.find(|asked| {
+            self.sessions.get(&asked.session.as_u64()).is_some_and(|session| session.client == client)
+                && asked.taking.election == taking.election
                 && asked.taking.names == taking.names
                 && asked.taking.claim == taking.claim
         });
-        same.map(|asked| asked.copies).sum()
+        same.and_then(|asked| asked.taking.id.clone())
+    }
+
+    /// How often each client asked under each id.
+    #[must_use]
+    pub fn copies(&self) -> FxHashMap<(usize, &RequestId), u32> {
+        let mut copies = FxHashMap::default();
+        for asked in &self.takings {
+            if let Some(session) = self.sessions.get(&asked.session.as_u64())
+                && let Some(id) = &asked.taking.id
+            {
+                *copies.entry((session.client, id)).or_default() += asked.copies;
+            }
+        }
+        copies
     }
 
     /// Takes in a fact, after the invariants have looked at it.
