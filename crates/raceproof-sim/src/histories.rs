@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use raceproof_core::id::Token;
+use raceproof_core::id::{RequestId, Token};
 use raceproof_core::wire::Code;
 
 use crate::checker::models::{Fenced, FencedAnswer, FencedOp, MutexAnswer, MutexOp, OwnerMutex};
@@ -39,6 +39,8 @@ struct Holding {
 struct Unheld {
     client: usize,
     taking: Taking,
+    /// What it may have been asked under.
+    ids: Vec<RequestId>,
     asked: Instant,
     /// When it was refused, if that says that somebody else holds the name.
     refused: Option<Instant>,
@@ -168,7 +170,8 @@ impl Histories {
                 let id = ledger.grants.get(&token.as_u64()).and_then(|grant| grant.taking.id.clone());
                 self.unheld.extend(Taking::of(request).map(|taking| Unheld {
                     client: *client,
-                    taking: Taking { id, ..taking },
+                    taking,
+                    ids: id.into_iter().collect(),
                     asked: *asked,
                     refused: None,
                     open: false,
@@ -188,15 +191,15 @@ impl Histories {
                 let Some(taking) = Taking::of(request) else { return };
                 let refused = (*code == Code::LockHeld).then_some(ledger.at);
                 let open = !matches!(code, Code::LockHeld | Code::Deadlock);
-                let id = ledger.id_of(*client, &taking, *asked);
-                let taking = Taking { id, ..taking };
-                self.unheld.push(Unheld { client: *client, taking, asked: *asked, refused, open });
+                let ids = ledger.ids_of(*client, &taking, *asked);
+                self.unheld.push(Unheld { client: *client, taking, ids, asked: *asked, refused, open });
             }
             Fact::Unlearned { request, asked } => {
                 let taking = Taking::of(request);
                 self.unheld.extend(taking.map(|taking| Unheld {
                     client: 0,
                     taking,
+                    ids: Vec::new(),
                     asked: *asked,
                     refused: None,
                     open: true,
@@ -247,8 +250,8 @@ impl Histories {
         }
         let copies = ledger.copies();
         for (owner, unheld) in (NOBODY..).zip(&self.unheld) {
-            let Unheld { client, taking, asked, refused, open } = unheld;
-            let copied = taking.id.as_ref().and_then(|id| copies.get(&(*client, id)));
+            let Unheld { client, taking, ids, asked, refused, open } = unheld;
+            let copied = ids.iter().any(|id| copies.get(&(*client, id)).is_some_and(|copies| *copies > 1));
             let op = FencedOp::Acquire { owner, take: places(taking.claim) };
             for name in &taking.names {
                 let part = parts.entry((taking.election, name.clone())).or_default();
@@ -262,7 +265,7 @@ impl Histories {
                     let answered = Some((*at, FencedAnswer::Refused));
                     part.calls.push(Call { process: owner, op: op.clone(), invoked: *asked, answered });
                 }
-                if *open || copied.is_some_and(|copies| *copies > 1) {
+                if *open || copied {
                     // Another copy of one that was refused.
                     let owner = owner + NOBODY;
                     let acquire = FencedOp::Acquire { owner, take: places(taking.claim) };

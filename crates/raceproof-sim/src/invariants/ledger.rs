@@ -163,17 +163,17 @@ impl Ledger {
         matches!(grant.believed, Some((_, None))) && lease_runs && !grant.excused
     }
 
-    /// The id under which a client asked for this since then.
+    /// The ids under which a client asked for this since then: one, unless several of its flows want the same.
     #[must_use]
-    pub fn id_of(&self, client: usize, taking: &Taking, since: Instant) -> Option<RequestId> {
-        let mut lately = self.takings.iter().rev().take_while(|asked| asked.at >= since);
-        let same = lately.find(|asked| {
+    pub fn ids_of(&self, client: usize, taking: &Taking, since: Instant) -> Vec<RequestId> {
+        let lately = self.takings.iter().rev().take_while(|asked| asked.at >= since);
+        let alike = lately.filter(|asked| {
             self.sessions.get(&asked.session.as_u64()).is_some_and(|session| session.client == client)
                 && asked.taking.election == taking.election
                 && asked.taking.names == taking.names
                 && asked.taking.claim == taking.claim
         });
-        same.and_then(|asked| asked.taking.id.clone())
+        alike.filter_map(|asked| asked.taking.id.clone()).collect()
     }
 
     /// How often each client asked under each id.
