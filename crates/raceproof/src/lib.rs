@@ -27,6 +27,7 @@
 //! - `fence-http`: a tower layer that checks tokens.
 //! - `tower`: policies of [`resilience`] as tower layers.
 
+mod attempt;
 #[cfg(feature = "cache")]
 pub mod cache;
 #[cfg(feature = "client")]

@@ -43,8 +43,9 @@ impl Runtime {
 }
 
 /// Runs code of the user's; a panic is an error with its message.
-pub(crate) async fn caught<T>(future: impl FnOnce() -> BoxFuture<T>) -> Result<T, Arc<str>> {
-    let mut future = std::panic::catch_unwind(AssertUnwindSafe(future)).map_err(|panic| message(&*panic))?;
+pub(crate) async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, Arc<str>> {
+    let future = std::panic::catch_unwind(AssertUnwindSafe(make)).map_err(|panic| message(&*panic))?;
+    let mut future = std::pin::pin!(future);
     std::future::poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => std::task::Poll::Ready(Err(message(&*panic))),

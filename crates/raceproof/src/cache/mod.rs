@@ -9,6 +9,7 @@
 //! - K2: a write or an invalidation during a load wins: nothing of that load is kept, and whoever asks afterwards
 //!   waits for a load that began afterwards.
 
+mod bounds;
 mod builder;
 mod counters;
 mod error;
@@ -26,6 +27,8 @@ use std::sync::Arc;
 
 pub use builder::Builder;
 pub use error::LoadError;
+
+pub use crate::attempt::Failure;
 
 use self::lead::Found;
 use self::shared::{Look, Shared};
@@ -99,7 +102,7 @@ where
         match lead::find(&self.shared, key, load, Found::Value, looked).await? {
             Some(value) => Ok(value),
             // A load of this kind gives a value or fails.
-            None => Err(LoadError::Aborted),
+            None => Err(LoadError::Load(Failure::Aborted)),
         }
     }
 

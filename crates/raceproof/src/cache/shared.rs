@@ -14,6 +14,7 @@ use raceproof_core::time::Time;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
+use super::bounds::{Key, Value};
 use super::counters::Counters;
 use super::lead::{Found, Lead, Load};
 use super::storage::{Entry, Storage};
@@ -53,12 +54,7 @@ pub(super) enum Look<V> {
 }
 
 /// What a caller that found nothing does.
-pub(super) enum Joined<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+pub(super) enum Joined<K: Key, V: Value, E: Send + Sync + 'static> {
     /// It came meanwhile.
     Hit(Option<V>),
     Lead(Lead<K, V, E>),
@@ -68,12 +64,7 @@ where
     Refused(LoadError<E>),
 }
 
-impl<K, V, E> Shared<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
     pub(super) fn new(storage: Storage<K, V>, config: Config, load_timeout: Option<Duration>) -> Self {
         let hasher = DefaultHashBuilder::default();
         let shards = std::array::from_fn(|_| {
@@ -219,7 +210,7 @@ where
         if let Some((id, load)) = next {
             let lead = Lead::new(Arc::clone(self), key.clone(), id);
             match load {
-                Some((runtime, load)) => lead.spawn(&runtime, load),
+                Some((runtime, load)) => lead.go_on(&runtime, Instant::now(), load),
                 None => lead.end(&Err(LoadError::NoRuntime)),
             }
         }
@@ -299,12 +290,7 @@ where
     }
 }
 
-impl<K, V, E> Shard<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+impl<K: Key, V: Value, E: Send + Sync + 'static> Shard<K, V, E> {
     fn wait<Q>(&mut self, shared: &Arc<Shared<K, V, E>>, key: &Q, id: FlightId) -> Wait<K, V, E>
     where
         K: Borrow<Q>,

@@ -306,7 +306,7 @@ async fn a_failure_is_told_to_all_who_waited_and_not_kept() {
     };
     let (a, b) = tokio::join!(cache.get_or_load("key", failing), cache.get_or_load("key", failing));
     for result in [a, b] {
-        assert!(matches!(result, Err(LoadError::Failed(error)) if *error == "no such table"));
+        assert!(matches!(result, Err(LoadError::Load(Failure::Failed(error))) if *error == "no such table"));
     }
     assert_eq!((cache.stats().loads, cache.stats().failed), (1, 1));
     assert_eq!(cache.get_or_load("key", || async { Ok(1) }).await.unwrap(), 1);
@@ -316,7 +316,7 @@ async fn a_failure_is_told_to_all_who_waited_and_not_kept() {
 async fn a_panic_is_an_error_wherever_it_happens() {
     let cache = Numbers::new(10);
     let said = |result: Result<u32, LoadError<String>>, text: &str| match result {
-        Err(LoadError::Panicked(message)) => assert_eq!(&*message, text),
+        Err(LoadError::Load(Failure::Panicked(message))) => assert_eq!(&*message, text),
         other => panic!("{other:?}"),
     };
     said(cache.get_or_load("key", || -> std::future::Ready<_> { panic!("made") }).await, "made");
@@ -334,7 +334,7 @@ async fn a_load_that_hangs_is_dropped() {
     let cache: Numbers = Cache::builder(10).load_timeout(Some(LOAD)).build();
     let began = Instant::now();
     let hung = cache.get_or_load("key", std::future::pending).await;
-    assert!(matches!(hung, Err(LoadError::TimedOut(LOAD))));
+    assert!(matches!(hung, Err(LoadError::Load(Failure::TimedOut(LOAD)))));
     assert_eq!(began.elapsed(), LOAD);
     assert_eq!(cache.get_or_load("key", || async { Ok(1) }).await.unwrap(), 1);
 }

@@ -1,14 +1,14 @@
 //! A caller that waits for a load.
 
-use std::hash::Hash;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use raceproof_core::cache::FlightId;
 
-use super::LoadError;
+use super::bounds::{Key, Value};
 use super::shared::Shared;
+use super::{Failure, LoadError};
 use crate::sync::{Mutex, MutexGuard};
 use crate::waiting::{Place, Waiting, wake};
 
@@ -40,39 +40,24 @@ impl<K, V, E> Flight<K, V, E> {
 }
 
 /// Waits for a load; whoever drops it leaves the load as it is.
-pub(super) struct Wait<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+pub(super) struct Wait<K: Key, V: Value, E: Send + Sync + 'static> {
     shared: Arc<Shared<K, V, E>>,
     flight: Arc<Flight<K, V, E>>,
     place: Option<Place>,
 }
 
-impl<K, V, E> Wait<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+impl<K: Key, V: Value, E: Send + Sync + 'static> Wait<K, V, E> {
     pub(super) fn new(shared: Arc<Shared<K, V, E>>, flight: Arc<Flight<K, V, E>>) -> Self {
         let place = flight.lock().enter(&Context::from_waker(Waker::noop()));
         Self { shared, flight, place: Some(place) }
     }
 }
 
-impl<K, V, E> Future for Wait<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+impl<K: Key, V: Value, E: Send + Sync + 'static> Future for Wait<K, V, E> {
     type Output = Outcome<V, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(place) = self.place else { return Poll::Ready(Err(LoadError::Aborted)) };
+        let Some(place) = self.place else { return Poll::Ready(Err(LoadError::Load(Failure::Aborted))) };
         let (poll, spent) = self.flight.lock().poll(place, cx);
         drop(spent);
         let Poll::Ready(outcome) = poll else { return Poll::Pending };
@@ -82,12 +67,7 @@ where
     }
 }
 
-impl<K, V, E> Drop for Wait<K, V, E>
-where
-    K: Hash + Eq + Clone + Send + Sync + 'static,
-    V: Clone + Send + Sync + 'static,
-    E: Send + Sync + 'static,
-{
+impl<K: Key, V: Value, E: Send + Sync + 'static> Drop for Wait<K, V, E> {
     fn drop(&mut self) {
         let Some(place) = self.place.take() else { return };
         let (waker, outcome) = self.flight.lock().leave(place);

@@ -1,52 +1,19 @@
 //! Why there is no value.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why an initialisation gave no value.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Failure<E> {
-    /// It said so itself.
-    Failed(Arc<E>),
-    /// It panicked, with this message.
-    Panicked(Arc<str>),
-    /// It took longer than it may, and was dropped.
-    TimedOut(Duration),
-    /// The runtime that it ran in was shut down.
-    Aborted,
-}
-
-impl<E> Clone for Failure<E> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Failed(error) => Self::Failed(Arc::clone(error)),
-            Self::Panicked(message) => Self::Panicked(Arc::clone(message)),
-            Self::TimedOut(limit) => Self::TimedOut(*limit),
-            Self::Aborted => Self::Aborted,
-        }
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for Failure<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(error) => write!(f, "{error}"),
-            Self::Panicked(message) => write!(f, "it panicked: {message}"),
-            Self::TimedOut(limit) => write!(f, "it took longer than {limit:?}"),
-            Self::Aborted => f.write_str("its runtime was shut down"),
-        }
-    }
-}
+use crate::attempt::Failure;
 
 /// Why [`Service::get`](super::Service::get) gave no value.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GetError<E> {
     /// The initialisation that was waited for failed.
+    #[error("the service did not start: {0}")]
     Init(Failure<E>),
     /// The last initialisation failed not long ago, and the service was asked to back off.
+    #[error("the service did not start, and is tried again in {retry_in:?}: {last}")]
     BackingOff {
         /// When the next may begin.
         retry_in: Duration,
@@ -54,13 +21,16 @@ pub enum GetError<E> {
         last: Failure<E>,
     },
     /// As many callers wait as may.
+    #[error("{limit} callers wait for the service, which is its limit")]
     Full {
         /// The limit.
         limit: usize,
     },
     /// The service was closed.
+    #[error("the service is closed")]
     Closed,
     /// There is no Tokio runtime to start the initialisation in.
+    #[error("the service has to be started from within a Tokio runtime")]
     NoRuntime,
 }
 
@@ -86,22 +56,6 @@ impl<E> Clone for GetError<E> {
         }
     }
 }
-
-impl<E: fmt::Display> fmt::Display for GetError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Init(failure) => write!(f, "the service did not start: {failure}"),
-            Self::BackingOff { retry_in, last } => {
-                write!(f, "the service did not start, and is tried again in {retry_in:?}: {last}")
-            }
-            Self::Full { limit } => write!(f, "{limit} callers wait for the service, which is its limit"),
-            Self::Closed => f.write_str("the service is closed"),
-            Self::NoRuntime => f.write_str("the service has to be started from within a Tokio runtime"),
-        }
-    }
-}
-
-impl<E: fmt::Debug + fmt::Display> std::error::Error for GetError<E> {}
 
 /// Why a clean-up did not end well. The service goes on all the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -22,9 +22,11 @@ use std::sync::Arc;
 
 pub use builder::Builder;
 pub use done::Done;
-pub use error::{CleanUpError, Failure, GetError};
+pub use error::{CleanUpError, GetError};
 pub use raceproof_core::service::Phase;
 pub use reader::Reader;
+
+pub use crate::attempt::Failure;
 
 use self::shared::Shared;
 

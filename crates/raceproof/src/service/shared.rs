@@ -9,6 +9,7 @@ use raceproof_core::time::Time;
 use tokio::time::Instant;
 
 use super::{CleanUpError, Done, Failure, GetError, Stats};
+use crate::attempt::{attempt, limited};
 use crate::rt::{BoxFuture, Runtime, caught};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
@@ -134,26 +135,15 @@ where
 {
     /// Makes a value, in a task that no caller's end can end (V2).
     pub(super) fn start(shared: &Arc<Self>, runtime: &Runtime, generation: Generation) {
-        let attempt = Attempt { shared: Arc::clone(shared), generation, ended: false };
+        let running = Attempt { shared: Arc::clone(shared), generation, ended: false };
         runtime.spawn(async move {
-            let mut attempt = attempt;
-            let result = attempt.shared.attempt().await;
-            attempt.ended = true;
-            attempt.shared.made(generation, result);
+            let mut running = running;
+            let shared = &running.shared;
+            tracing::debug!(service = &*shared.name, "initialising");
+            let result = limited(Instant::now(), shared.timeout, attempt(|| (shared.init)())).await;
+            running.ended = true;
+            running.shared.made(generation, result);
         });
-    }
-
-    async fn attempt(self: &Arc<Self>) -> Result<T, Failure<E>> {
-        tracing::debug!(service = &*self.name, "initialising");
-        let init = caught(|| (self.init)());
-        let caught = match self.timeout {
-            None => init.await,
-            Some(limit) => tokio::time::timeout(limit, init).await.map_err(|_| Failure::TimedOut(limit))?,
-        };
-        match caught {
-            Ok(result) => result.map_err(|error| Failure::Failed(Arc::new(error))),
-            Err(message) => Err(Failure::Panicked(message)),
-        }
     }
 
     /// An attempt ended.
