@@ -52,37 +52,38 @@ impl Supervisor {
     }
 
     fn stop(&mut self, now: Time, id: RunId, why: Cause, by: Time) {
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        match &mut run.state {
+        let Some(run) = self.runs.get(&id) else { return };
+        match run.state {
             State::Queued => self.settle(now, id, why.outcome(false)),
             State::Pausing { .. } => self.settle(now, id, why.outcome(true)),
             State::Running { since } => {
-                run.state = State::Stopping { since: *since, abort_at: by, aborted: false, cause: why };
+                self.enter(id, State::Stopping { since, abort_at: by, aborted: false, cause: why });
                 self.event(id, EventKind::Stopping);
                 self.outputs.push_back(Output::Cancel(id));
             }
-            State::Stopping { abort_at, .. } => *abort_at = (*abort_at).min(by),
+            State::Stopping { since, abort_at, aborted, cause } => {
+                self.enter(id, State::Stopping { since, abort_at: abort_at.min(by), aborted, cause });
+            }
         }
     }
 
     /// Starts what has paused long enough and stops by force what was asked in vain.
     pub fn tick(&mut self, now: Time) {
-        let due: Vec<RunId> =
-            self.runs.iter().filter(|(_, run)| run.deadline().is_some_and(|at| at <= now)).map(|(id, _)| *id).collect();
-        for id in due {
-            let Some(run) = self.runs.get_mut(&id) else { continue };
-            match &mut run.state {
-                State::Pausing { .. } => self.start(now, id),
-                State::Stopping { aborted, .. } => {
-                    *aborted = true;
-                    self.counters.aborted += 1;
+        while let Some(&(at, id)) = self.due.first()
+            && at <= now
+        {
+            let Some(run) = self.runs.get(&id) else { return };
+            match run.state {
+                State::Stopping { since, abort_at, cause, .. } => {
                     if self.closed {
                         self.forced.push(Arc::clone(&run.name));
                     }
+                    self.enter(id, State::Stopping { since, abort_at, aborted: true, cause });
+                    self.counters.aborted += 1;
                     self.event(id, EventKind::Aborting);
                     self.outputs.push_back(Output::Abort(id));
                 }
-                State::Queued | State::Running { .. } => {}
+                State::Pausing { .. } | State::Queued | State::Running { .. } => self.start(now, id),
             }
         }
     }
@@ -90,6 +91,6 @@ impl Supervisor {
     /// When to call [`tick`](Self::tick).
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
-        self.runs.values().filter_map(super::run::Run::deadline).min()
+        self.due.first().map(|(at, _)| *at)
     }
 }

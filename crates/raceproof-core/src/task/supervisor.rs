@@ -1,6 +1,6 @@
 //! Names, their running tasks and their queues.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::config::{Config, Restart, Spec};
@@ -91,6 +91,8 @@ pub struct Supervisor {
     pub(super) rng: fastrand::Rng,
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) names: BTreeMap<Arc<str>, Name>,
+    /// The deadlines of all runs that have one.
+    pub(super) due: BTreeSet<(Time, RunId)>,
     pub(super) outputs: VecDeque<Output>,
     pub(super) counters: Counters,
     pub(super) closed: bool,
@@ -107,6 +109,7 @@ impl Supervisor {
             rng: fastrand::Rng::with_seed(seed),
             runs: BTreeMap::new(),
             names: BTreeMap::new(),
+            due: BTreeSet::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
             closed: false,
@@ -196,13 +199,26 @@ impl Supervisor {
     }
 
     pub(super) fn start(&mut self, now: Time, id: RunId) {
+        self.enter(id, State::Running { since: now });
         let Some(run) = self.runs.get_mut(&id) else { return };
-        run.state = State::Running { since: now };
         run.attempts += 1;
         self.counters.started += 1;
         let attempt = run.attempts;
         self.event(id, EventKind::Started { attempt });
         self.outputs.push_back(Output::Start(id));
+    }
+
+    /// Keeps its deadline with its state.
+    pub(super) fn enter(&mut self, id: RunId, state: State) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let before = run.deadline();
+        run.state = state;
+        if let Some(at) = before {
+            self.due.remove(&(at, id));
+        }
+        if let Some(at) = run.deadline() {
+            self.due.insert((at, id));
+        }
     }
 
     /// The body of a task has ended.
@@ -252,7 +268,7 @@ impl Supervisor {
         if again && (!failed || run.failures < run.spec.backoff.restarts_max) {
             run.failures = if failed { run.failures + 1 } else { 0 };
             let after = run.spec.backoff.pause(run.failures.max(1), &mut self.rng);
-            run.state = State::Pausing { until: now + after };
+            self.enter(id, State::Pausing { until: now + after });
             self.event(id, EventKind::Restarting { after });
             return;
         }
@@ -271,6 +287,9 @@ impl Supervisor {
     pub(super) fn settle(&mut self, now: Time, id: RunId, outcome: Outcome) {
         self.event(id, EventKind::Ended(outcome.clone()));
         let Some(run) = self.runs.remove(&id) else { return };
+        if let Some(at) = run.deadline() {
+            self.due.remove(&(at, id));
+        }
         self.outputs.push_back(Output::Settle(id, outcome));
         let Some(name) = self.names.get_mut(&run.name) else { return };
         name.active.retain(|other| *other != id);

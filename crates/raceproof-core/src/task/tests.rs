@@ -71,7 +71,7 @@ fn nothing_is_left_of_a_name_that_nobody_uses() {
     let mut machine = supervisor();
     let run = started(&mut machine, Overlap::Skip);
     machine.ended(NOW, run, End::Completed);
-    assert!(machine.is_idle() && machine.names.is_empty());
+    assert!(machine.is_idle() && machine.names.is_empty() && machine.due.is_empty());
 }
 
 #[test]
