@@ -1,11 +1,19 @@
-//! Where rooms run what must outlive its caller, and what they do with panics.
+//! Where rooms run what must outlive its caller, by which clock, and what they do with panics.
 //!
-//! Owns: the runtime handle, which is shuttle's scheduler under `--cfg shuttle`.
+//! Owns: the runtime handle, which is shuttle's scheduler under `--cfg shuttle`, and the clock, which only sleeping moves
+//! there.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
+
+use raceproof_core::time::Time;
+#[cfg(shuttle)]
+pub(crate) use shuttle::future::{AbortHandle, JoinHandle};
+#[cfg(not(shuttle))]
+pub(crate) use tokio::task::{AbortHandle, JoinHandle};
 
 /// A future that owns what it needs.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -31,14 +39,84 @@ impl Runtime {
     }
 
     /// Runs a future to its end, whoever goes. A runtime that is shut down drops it instead.
-    #[cfg(not(shuttle))]
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        drop(self.handle.spawn(future));
+        drop(self.task(future));
+    }
+
+    /// [`spawn`](Self::spawn), with a handle that the task can be ended by.
+    #[cfg(not(shuttle))]
+    pub(crate) fn task(&self, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.handle.spawn(future)
     }
 
     #[cfg(shuttle)]
-    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        drop(shuttle::future::spawn(future));
+    #[expect(clippy::unused_self, reason = "as with Tokio")]
+    pub(crate) fn task(&self, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        shuttle::future::spawn(future)
+    }
+}
+
+/// Counts from when it was made: by Tokio's clock, so that tests can pause it, or under shuttle, where nothing takes
+/// time, by how long was slept.
+#[derive(Clone, Debug)]
+pub(crate) struct Clock {
+    #[cfg(not(shuttle))]
+    origin: tokio::time::Instant,
+    #[cfg(shuttle)]
+    slept: Arc<std::sync::atomic::AtomicU64>,
+}
+
+#[cfg(not(shuttle))]
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { origin: tokio::time::Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO + self.origin.elapsed()
+    }
+
+    /// Never returns if that is further away than the clock goes.
+    pub(crate) async fn sleep_until(&self, at: Time) {
+        match self.origin.checked_add(at.since(Time::ZERO)) {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What the future returns, unless it takes longer than this.
+    pub(crate) async fn timeout<F: Future>(&self, within: Duration, future: F) -> Option<F::Output> {
+        tokio::time::timeout(within, future).await.ok()
+    }
+}
+
+#[cfg(shuttle)]
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { slept: Arc::default() }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_micros(self.slept.load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    /// Any number of other things happen meanwhile.
+    pub(crate) async fn sleep_until(&self, at: Time) {
+        use shuttle::rand::Rng;
+
+        for _ in 0..shuttle::rand::thread_rng().gen_range(0..6) {
+            shuttle::future::yield_now().await;
+        }
+        self.slept.fetch_max(at.as_micros(), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) async fn timeout<F: Future>(&self, within: Duration, future: F) -> Option<F::Output> {
+        let (mut future, mut sleep) = (std::pin::pin!(future), std::pin::pin!(self.sleep_until(self.now() + within)));
+        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+            std::task::Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+        })
+        .await
     }
 }
 

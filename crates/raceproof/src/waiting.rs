@@ -1,9 +1,12 @@
-//! Tasks that wait for an outcome that somebody else brings.
+//! Tasks that wait for an outcome that somebody else brings, or for a state that somebody else changes.
 //!
 //! Owns: one place for each future that waits, with its waker and then its outcome. Refuses: locking, which is its
 //! owner's, and waking under that lock: what has to be woken is handed out.
 
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+
+use tokio::sync::Notify;
 
 /// The place of one future, which gives it back by [`Waiting::poll`] or [`Waiting::leave`], once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +93,20 @@ impl<R> Waiting<R> {
             self.free = Vec::new();
         }
         taken
+    }
+}
+
+/// Waits until it is so. All who wait have to be told whenever it may have become so.
+pub(crate) async fn until(told: &Notify, mut is_so: impl FnMut() -> bool) {
+    let mut next = pin!(told.notified());
+    loop {
+        // Enabled before the look, so that no change goes unnoticed between the two.
+        next.as_mut().enable();
+        if is_so() {
+            return;
+        }
+        next.as_mut().await;
+        next.set(told.notified());
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,6 +14,7 @@ use super::handler::HandlerPanic;
 use super::shared::{PanicHook, Shared};
 use super::stats::Stats;
 use super::subscribe::Subscribe;
+use crate::waiting::until;
 
 /// Publishes events of one type to everybody who subscribed.
 ///
@@ -123,16 +123,7 @@ impl<E> Bus<E> {
     pub async fn drain(&self) {
         self.close();
         let shared = &self.handle.shared;
-        let mut emptied = pin!(shared.emptied.notified());
-        loop {
-            // Enabled before the look, so that no end goes unnoticed between the two.
-            emptied.as_mut().enable();
-            if shared.left().is_empty() {
-                return;
-            }
-            emptied.as_mut().await;
-            emptied.set(shared.emptied.notified());
-        }
+        until(&shared.emptied, || shared.left().is_empty()).await;
     }
 
     /// [`drain`](Self::drain), but not for longer than this.
@@ -143,8 +134,9 @@ impl<E> Bus<E> {
     /// # Cancel safety
     /// As [`drain`](Self::drain).
     pub async fn drain_within(&self, wait: Duration) -> Result<(), DrainError> {
-        let drained = tokio::time::timeout(wait, self.drain()).await;
-        drained.map_err(|_| DrainError { stuck: self.handle.shared.left() })
+        let shared = &self.handle.shared;
+        let drained = shared.clock.timeout(wait, self.drain()).await;
+        drained.ok_or_else(|| DrainError { stuck: shared.left() })
     }
 
     /// The bus at this moment.

@@ -3,13 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use tokio::runtime;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 use super::subscribe::OnGap;
 use super::subscriber::{Received, Subscriber};
 use crate::panic::caught;
+use crate::rt::{JoinHandle, Runtime};
 
 /// A handler that panicked (B3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,12 +71,7 @@ impl Drop for Handler {
     }
 }
 
-pub(super) fn spawn<E, H, F>(
-    runtime: &runtime::Handle,
-    subscriber: Subscriber<E>,
-    on_gap: Option<OnGap>,
-    handle: H,
-) -> Handler
+pub(super) fn spawn<E, H, F>(runtime: &Runtime, subscriber: Subscriber<E>, on_gap: Option<OnGap>, handle: H) -> Handler
 where
     E: Send + Sync + 'static,
     H: FnMut(Arc<E>) -> F + Send + 'static,
@@ -85,7 +79,7 @@ where
 {
     let name = Arc::from(subscriber.name());
     let stop = Arc::new(Notify::new());
-    let task = runtime.spawn(run(subscriber, on_gap, handle, Arc::clone(&stop)));
+    let task = runtime.task(run(subscriber, on_gap, handle, Arc::clone(&stop)));
     Handler { name, stop, task: Some(task) }
 }
 

@@ -4,8 +4,7 @@
 //! again. Cloning an `Arc` is not.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use raceproof_core::events::{Bus as Machine, Config, Outputs, Read, ReaderConfig, ReaderId};
@@ -14,6 +13,9 @@ use tokio::sync::Notify;
 use super::error::SubscribeError;
 use super::handler::HandlerPanic;
 use super::stats::{Stats, SubscriberStats};
+use crate::rt::Clock;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 pub(super) type Out<E> = Outputs<Arc<E>, Waker>;
 pub(super) type PanicHook = Box<dyn Fn(&HandlerPanic) + Send + Sync>;
@@ -36,12 +38,13 @@ pub(super) struct Shared<E> {
     /// Told when the last subscriber is gone.
     pub(super) emptied: Notify,
     pub(super) on_panic: Option<PanicHook>,
+    pub(super) clock: Clock,
 }
 
 impl<E> Shared<E> {
     pub(super) fn new(config: Config, on_panic: Option<PanicHook>) -> Self {
         let state = State { machine: Machine::new(config), metas: BTreeMap::new(), disconnected: 0 };
-        Self { state: Mutex::new(state), emptied: Notify::new(), on_panic }
+        Self { state: Mutex::new(state), emptied: Notify::new(), on_panic, clock: Clock::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State<E>> {

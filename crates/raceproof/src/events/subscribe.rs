@@ -9,6 +9,7 @@ use super::error::SubscribeError;
 use super::handler::{self, Handler};
 use super::shared::Shared;
 use super::subscriber::Subscriber;
+use crate::rt::Runtime;
 
 pub(super) type Filter<E> = Box<dyn FnMut(&E) -> bool + Send>;
 pub(super) type OnGap = Box<dyn FnMut(Gap) + Send>;
@@ -88,7 +89,7 @@ impl<E: Send + Sync + 'static> Subscribe<E> {
         H: FnMut(Arc<E>) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| SubscribeError::NoRuntime)?;
+        let runtime = Runtime::current().ok_or(SubscribeError::NoRuntime)?;
         let on_gap = self.on_gap.take();
         Ok(handler::spawn(&runtime, self.receiver()?, on_gap, handle))
     }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use raceproof_core::events::{Gap, Outputs, Read, ReaderId};
@@ -13,6 +12,7 @@ use tokio::task::coop::poll_proceed;
 use super::error::RecvError;
 use super::shared::{Meta, Out, Shared};
 use super::subscribe::Filter;
+use crate::sync::atomic::Ordering;
 
 /// So many events are taken from the ring under one lock.
 const BATCH: usize = 64;

@@ -4,16 +4,14 @@
 //! foreign code when they are called, woken or dropped.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError, Weak};
 
 use raceproof_core::task::{
     Accepted, Config, End, Event, EventKind, Outcome, Output, RefusedBecause, RunId, Spec, Supervisor as Machine,
 };
 use raceproof_core::time::Time;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use super::body::Body;
 use super::error::SpawnError;
@@ -21,17 +19,19 @@ use super::handle::TaskHandle;
 use super::token::CancelToken;
 use crate::events::Bus;
 use crate::panic::caught;
+use crate::rt::{AbortHandle, Clock, Runtime, message};
+use crate::sync::{Mutex, MutexGuard};
 
 /// So many events are kept for a watcher that is slow.
 const EVENTS_KEPT: usize = 1_024;
 
 pub(super) struct Shared {
     state: Mutex<State>,
-    origin: Instant,
+    pub(super) clock: Clock,
     pub(super) events: Bus<Event>,
     /// Told when nothing runs, waits or pauses.
     pub(super) idle: Notify,
-    /// Told when the next deadline may have changed.
+    /// Told when there is a deadline that comes before the one that the timer waits for.
     deadline: Arc<Notify>,
 }
 
@@ -41,6 +41,8 @@ struct State {
     /// Somebody performs outputs.
     performing: bool,
     timer: Option<AbortHandle>,
+    /// When the timer will look again by itself.
+    armed: Option<Time>,
 }
 
 struct Entry {
@@ -50,15 +52,15 @@ struct Entry {
     cancel: CancelToken,
     abort: Option<AbortHandle>,
     settled: Arc<SetOnce<Outcome>>,
-    runtime: Handle,
+    runtime: Runtime,
 }
 
 impl Shared {
     pub(super) fn new(config: Config) -> Self {
         let machine = Machine::new(config, fastrand::u64(..));
         Self {
-            state: Mutex::new(State { machine, entries: BTreeMap::new(), performing: false, timer: None }),
-            origin: Instant::now(),
+            state: Mutex::new(State { machine, entries: BTreeMap::new(), performing: false, timer: None, armed: None }),
+            clock: Clock::new(),
             events: Bus::<Event>::builder().capacity(EVENTS_KEPT).build(),
             idle: Notify::new(),
             deadline: Arc::new(Notify::new()),
@@ -69,25 +71,21 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn now(&self) -> Time {
-        Time::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
-    }
-
     pub(super) fn look<R>(&self, look: impl FnOnce(&Machine) -> R) -> R {
         look(&self.lock().machine)
     }
 
     /// Gives the machine an input, then does what it says.
     pub(super) fn input<R>(self: &Arc<Self>, input: impl FnOnce(&mut Machine, Time) -> R) -> R {
-        let now = self.now();
+        let now = self.clock.now();
         let result = input(&mut self.lock().machine, now);
         self.perform_all();
         result
     }
 
     pub(super) fn submit(self: &Arc<Self>, name: Arc<str>, spec: Spec, body: Body) -> Result<TaskHandle, SpawnError> {
-        let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
-        let now = self.now();
+        let runtime = Runtime::current().ok_or(SpawnError::NoRuntime)?;
+        let now = self.clock.now();
         let mut unused = None;
         let mut state = self.lock();
         let submitted = state.machine.submit(now, &name, spec).map_err(|refused| match refused.because {
@@ -120,7 +118,7 @@ impl Shared {
 
     /// The body of a task has ended, and is kept for a restart.
     fn ended(self: &Arc<Self>, run: RunId, end: End, body: Option<Body>) {
-        let now = self.now();
+        let now = self.clock.now();
         let mut state = self.lock();
         let replaced = match state.entries.get_mut(&run) {
             Some(entry) => std::mem::replace(&mut entry.body, body),
@@ -141,13 +139,23 @@ impl Shared {
         state.performing = true;
         while let Some(output) = state.machine.poll_output() {
             drop(state);
-            self.perform(output);
+            // Bodies and wakers are foreign code. Whatever they do, the outputs behind this one are others'.
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| self.perform(output))) {
+                tracing::error!(
+                    panic = &*message(&*payload),
+                    "what a task owned panicked when it was woken or dropped"
+                );
+            }
             state = self.lock();
         }
         state.performing = false;
         let idle = state.machine.is_idle();
+        let next = state.machine.next_deadline();
+        let sooner = next.is_some_and(|next| state.armed.is_none_or(|armed| next < armed));
         drop(state);
-        self.deadline.notify_one();
+        if sooner {
+            self.deadline.notify_one();
+        }
         if idle {
             self.idle.notify_waiters();
         }
@@ -191,16 +199,24 @@ impl Shared {
         let span = tracing::debug_span!("task", name = &*entry.name);
         drop(state);
         let report = Report { shared: Arc::clone(self), run, body: None, end: End::Dropped };
-        let task = runtime.spawn(tracing::Instrument::instrument(drive(report, body, cancel), span));
+        let task = runtime.task(tracing::Instrument::instrument(drive(report, body, cancel), span));
         if let Some(entry) = self.lock().entries.get_mut(&run) {
             entry.abort = Some(task.abort_handle());
         }
     }
 
-    fn keep_time(self: &Arc<Self>, state: &mut State, runtime: &Handle) {
+    /// The next deadline, which the timer is about to wait for.
+    fn arm(&self) -> Option<Time> {
+        let mut state = self.lock();
+        state.armed = state.machine.next_deadline();
+        state.armed
+    }
+
+    fn keep_time(self: &Arc<Self>, state: &mut State, runtime: &Runtime) {
         if state.timer.as_ref().is_none_or(AbortHandle::is_finished) {
             let clock = keep_time(Arc::downgrade(self), Arc::clone(&self.deadline));
-            state.timer = Some(runtime.spawn(clock).abort_handle());
+            state.armed = None;
+            state.timer = Some(runtime.task(clock).abort_handle());
         }
     }
 
@@ -241,15 +257,13 @@ async fn drive(mut report: Report, mut body: Body, cancel: CancelToken) {
 
 async fn keep_time(shared: Weak<Shared>, changed: Arc<Notify>) {
     loop {
-        let Some((at, origin)) = shared.upgrade().map(|shared| (shared.look(Machine::next_deadline), shared.origin))
-        else {
-            return;
-        };
+        let Some((at, clock)) = shared.upgrade().map(|shared| (shared.arm(), shared.clock.clone())) else { return };
         match at {
             None => changed.notified().await,
             Some(at) => tokio::select! {
+                biased;
                 () = changed.notified() => {}
-                () = tokio::time::sleep_until(origin + at.since(Time::ZERO)) => {
+                () = clock.sleep_until(at) => {
                     if let Some(shared) = shared.upgrade() {
                         shared.input(Machine::tick);
                     }

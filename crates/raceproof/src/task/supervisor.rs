@@ -1,17 +1,16 @@
 //! The owner of tasks.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use raceproof_core::task::{Config, Event, Supervisor as Machine};
-use tokio::time::Instant;
 
 use super::shared::Shared;
 use super::stats::{RunningTask, ShutdownReport, Stats};
 use super::submit::Submit;
 use crate::events::{Policy, SubscribeError, Subscriber};
+use crate::waiting::until;
 
 /// How long a task that is stopped by force may take to reach its next `.await` before it is called stuck.
 const LAST_WAIT: Duration = Duration::from_millis(100);
@@ -90,13 +89,12 @@ impl Supervisor {
     /// The shutdown goes on if the future is dropped, until its deadline. Call it again to hear how it ended.
     pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
         let shared = self.shared();
-        let deadline = Instant::now() + within;
         shared.input(|machine, now| machine.shutdown(now, now + within));
-        if tokio::time::timeout_at(deadline, self.idle()).await.is_err() {
+        if shared.clock.timeout(within, self.idle()).await.is_none() {
             // Whoever comes first stops them: this or the clock of the supervisor.
             shared.input(Machine::tick);
             // Who reaches no `.await` by then is named; there is nothing more to do about it.
-            let _ = tokio::time::timeout(LAST_WAIT, self.idle()).await;
+            let _ = shared.clock.timeout(LAST_WAIT, self.idle()).await;
         }
         let stuck = self.running();
         if !stuck.is_empty() {
@@ -112,16 +110,7 @@ impl Supervisor {
     /// Nothing changes if the future is dropped.
     pub async fn idle(&self) {
         let shared = self.shared();
-        let mut idle = pin!(shared.idle.notified());
-        loop {
-            // Enabled before the look, so that no end goes unnoticed between the two.
-            idle.as_mut().enable();
-            if shared.look(Machine::is_idle) {
-                return;
-            }
-            idle.as_mut().await;
-            idle.set(shared.idle.notified());
-        }
+        until(&shared.idle, || shared.look(Machine::is_idle)).await;
     }
 
     fn running(&self) -> Vec<String> {
@@ -131,7 +120,7 @@ impl Supervisor {
     /// The supervisor at this moment.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let now = self.shared().now();
+        let now = self.shared().clock.now();
         self.shared().look(|machine| {
             let counters = machine.counters();
             let running = machine.running().map(|running| RunningTask {

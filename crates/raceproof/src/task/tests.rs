@@ -39,6 +39,34 @@ impl Drop for Inside {
     }
 }
 
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("when it is dropped");
+    }
+}
+
+#[tokio::test]
+async fn t1_what_panics_when_it_is_dropped_stops_nobody_else() {
+    let supervisor = Supervisor::new();
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = Arc::clone(&gate);
+    let first = background_task!(supervisor, "one", async move { opened.acquire().await.unwrap().forget() }).unwrap();
+    let bomb = Bomb;
+    let waits = supervisor.task("one").overlap(Overlap::QueueAll).spawn(move |_| {
+        let _bomb = &bomb;
+        async {}
+    });
+    let waits = waits.unwrap();
+    waits.cancel();
+    assert_eq!(outcome(&waits).await, Outcome::Cancelled { started: false });
+    gate.add_permits(1);
+    assert_eq!(outcome(&first).await, Outcome::Completed);
+    assert_eq!(outcome(&background_task!(supervisor, "one", async {}).unwrap()).await, Outcome::Completed);
+}
+
 /// A flag in a macro is per call site, and stays set after a panic; a name is neither.
 #[tokio::test]
 async fn t1_a_panic_frees_the_name_and_is_an_event() {
@@ -173,6 +201,19 @@ async fn t2_a_shutdown_that_everybody_obeys_is_over_at_once_and_clean() {
     let before = Instant::now();
     assert!(supervisor.shutdown(Duration::from_secs(60)).await.is_clean());
     assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn t2_a_shutdown_may_have_all_the_time_there_is() {
+    let supervisor = Supervisor::builder().grace(Duration::MAX).build();
+    let polite = background_task!(supervisor, "polite", |cancel| async move {
+        cancel.cancelled().await;
+        sleep(Duration::from_secs(3_600)).await;
+    });
+    tokio::task::yield_now().await;
+    assert_eq!(supervisor.cancel("polite"), 1);
+    assert!(supervisor.shutdown(Duration::MAX).await.is_clean());
+    assert_eq!(polite.unwrap().try_outcome(), Some(Outcome::Cancelled { started: true }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -389,7 +430,7 @@ fn t2_a_runtime_that_goes_away_settles_its_tasks() {
 async fn a_token_cancels_its_children_and_not_its_parent() {
     let parent = CancelToken::new();
     let (child, other) = (parent.child(), parent.child());
-    let grandchild = child.child();
+    let (grandchild, orphan) = (child.child(), parent.child().child());
     child.cancel();
     timeout(SOON, grandchild.cancelled()).await.expect("cancelled in time");
     assert!(!parent.is_cancelled() && !other.is_cancelled());
@@ -397,5 +438,6 @@ async fn a_token_cancels_its_children_and_not_its_parent() {
     tokio::task::yield_now().await;
     parent.cancel();
     timeout(SOON, waits).await.expect("woken in time").unwrap();
+    assert!(orphan.is_cancelled(), "though nobody holds the token between the two");
     assert!(parent.child().is_cancelled(), "a child of a token that is cancelled already");
 }

@@ -1,11 +1,13 @@
 //! A flag that is set once, and can be waited for.
 
 use std::fmt;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
 use tokio::sync::Notify;
+
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::waiting::until;
 
 /// Asks a task to stop.
 ///
@@ -21,6 +23,8 @@ struct Inner {
     cancelled: AtomicBool,
     told: Notify,
     children: Mutex<Vec<Weak<Self>>>,
+    /// Kept, because it is through it that its own parent reaches this one.
+    _parent: Option<Arc<Self>>,
 }
 
 impl fmt::Debug for CancelToken {
@@ -39,7 +43,7 @@ impl CancelToken {
     /// A token that is cancelled when this one is.
     #[must_use]
     pub fn child(&self) -> Self {
-        let child = Self::new();
+        let child = Self { inner: Arc::new(Inner { _parent: Some(Arc::clone(&self.inner)), ..Inner::default() }) };
         let mut children = self.inner.children.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_cancelled() {
             child.inner.cancelled.store(true, Ordering::Release);
@@ -78,11 +82,6 @@ impl CancelToken {
     /// # Cancel safety
     /// Nothing is lost if the future is dropped.
     pub async fn cancelled(&self) {
-        let mut told = pin!(self.inner.told.notified());
-        // Enabled before the look, so that no cancellation goes unnoticed between the two.
-        told.as_mut().enable();
-        if !self.is_cancelled() {
-            told.await;
-        }
+        until(&self.inner.told, || self.is_cancelled()).await;
     }
 }

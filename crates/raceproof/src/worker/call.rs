@@ -28,7 +28,7 @@ impl<Q, R> Asked<'_, Q, R> {
 
 pub(super) async fn call<Q, R>(shared: &Shared<Q, R>, request: Q, within: Option<Duration>) -> Result<R, CallError<Q>> {
     let (reply, answer) = oneshot::channel();
-    let deadline = within.map(|within| shared.now() + within);
+    let deadline = within.map(|within| shared.clock.now() + within);
     let offered = shared.lock().offer(Job { request, reply }, deadline);
     let (id, waker) = offered.map_err(|error| match error {
         OfferError::Full(job) => CallError::Full(job.request),
@@ -40,9 +40,9 @@ pub(super) async fn call<Q, R>(shared: &Shared<Q, R>, request: Q, within: Option
     }
     let answer = match within {
         None => answer.await,
-        Some(within) => match tokio::time::timeout(within, answer).await {
-            Ok(answer) => answer,
-            Err(_) => {
+        Some(within) => match shared.clock.timeout(within, answer).await {
+            Some(answer) => answer,
+            None => {
                 let back = asked.take_back();
                 return Err(back.map_or(CallError::TimedOut, |job| CallError::NotStarted(job.request)));
             }

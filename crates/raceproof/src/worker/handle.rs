@@ -1,12 +1,10 @@
 //! The handle of a worker.
 
 use std::fmt;
-use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use raceproof_core::worker::{Config, WorkerId};
-use tokio::runtime;
 
 use super::call;
 use super::error::{CallError, SpawnError, StopError};
@@ -14,6 +12,8 @@ use super::handler::Handler;
 use super::run::run;
 use super::shared::Shared;
 use super::stats::Stats;
+use crate::rt::Runtime;
+use crate::waiting::until;
 
 /// Answers requests `Q` with replies `R`, in the order in which they were made.
 ///
@@ -90,16 +90,7 @@ impl<Q, R> Worker<Q, R> {
     pub async fn stop(&self) {
         let shared = &self.owner.shared;
         shared.drain();
-        let mut ended = pin!(shared.ended.notified());
-        loop {
-            // Enabled before the look, so that no end goes unnoticed between the two.
-            ended.as_mut().enable();
-            if shared.lock().workers() == 0 {
-                return;
-            }
-            ended.as_mut().await;
-            ended.set(shared.ended.notified());
-        }
+        until(&shared.ended, || shared.lock().workers() == 0).await;
     }
 
     /// [`stop`](Self::stop), but not for longer than this: then requests that wait are given back to their callers, and
@@ -111,10 +102,11 @@ impl<Q, R> Worker<Q, R> {
     /// # Cancel safety
     /// As [`stop`](Self::stop).
     pub async fn stop_within(&self, wait: Duration) -> Result<(), StopError> {
-        if tokio::time::timeout(wait, self.stop()).await.is_ok() {
+        let shared = &self.owner.shared;
+        if shared.clock.timeout(wait, self.stop()).await.is_some() {
             return Ok(());
         }
-        let (in_hand, waiting) = self.owner.shared.stop();
+        let (in_hand, waiting) = shared.stop();
         Err(StopError { name: self.name().to_owned(), in_hand, waiting })
     }
 
@@ -185,12 +177,12 @@ impl Builder {
         R: Send + 'static,
         H: Handler<Q, Reply = R>,
     {
-        let runtime = runtime::Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
+        let runtime = Runtime::current().ok_or(SpawnError::NoRuntime)?;
         let shared = Arc::new(Shared::new(self.name, self.config));
         let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
         let workers = (0..self.config.workers.max(1)).map(|id| {
             let worker = run(Arc::clone(&shared), WorkerId(id), Arc::clone(&make), self.drops_abandoned);
-            runtime.spawn(worker).abort_handle()
+            runtime.task(worker).abort_handle()
         });
         let workers: Vec<_> = workers.collect();
         *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner) = workers;

@@ -58,7 +58,10 @@ pub(super) async fn run<Q, R, H>(
         }
         match next {
             Next::Restart { after } if after.is_zero() => {}
-            Next::Restart { after } => tokio::time::sleep(after).await,
+            Next::Restart { after } => {
+                let clock = &place.shared.clock;
+                clock.sleep_until(clock.now() + after).await;
+            }
             Next::GiveUp => return,
         }
     }
@@ -128,7 +131,7 @@ impl<Q, R> Place<Q, R> {
             mailbox.done(self.id);
         }
         // Most requests have no deadline, and need no clock.
-        let now = if mailbox.is_timed() { self.shared.now() } else { Time::ZERO };
+        let now = if mailbox.is_timed() { self.shared.clock.now() } else { Time::ZERO };
         let next = loop {
             match mailbox.take(now, &mut self.expired) {
                 // The caller is about to take it back.

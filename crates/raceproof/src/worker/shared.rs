@@ -1,15 +1,14 @@
 //! What the handles and the tasks of one worker share: the core's mailbox behind a lock.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use raceproof_core::time::Time;
 use raceproof_core::worker::{Config, Mailbox, WorkerId};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
 use super::stats::Stats;
+use crate::rt::{AbortHandle, Clock};
+use crate::sync::{Mutex, MutexGuard};
 
 /// Why a request that was taken is not answered.
 #[derive(Debug)]
@@ -29,7 +28,7 @@ pub(super) struct Job<Q, R> {
 pub(super) struct Shared<Q, R> {
     pub(super) name: Arc<str>,
     mailbox: Mutex<Mailbox<Job<Q, R>, Waker>>,
-    origin: Instant,
+    pub(super) clock: Clock,
     pub(super) tasks: Mutex<Vec<AbortHandle>>,
     /// Told when a worker has ended.
     pub(super) ended: Notify,
@@ -40,8 +39,8 @@ impl<Q, R> Shared<Q, R> {
         Self {
             name,
             mailbox: Mutex::new(Mailbox::new(config, fastrand::u64(..))),
-            origin: Instant::now(),
-            tasks: Mutex::default(),
+            clock: Clock::new(),
+            tasks: Mutex::new(Vec::new()),
             ended: Notify::new(),
         }
     }
@@ -49,10 +48,6 @@ impl<Q, R> Shared<Q, R> {
     #[inline]
     pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox<Job<Q, R>, Waker>> {
         self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn now(&self) -> Time {
-        Time::from_micros(u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     /// Takes no more requests; those that wait are still answered.
