@@ -4,9 +4,12 @@
 #![cfg(shuttle)]
 
 mod cache;
+mod events;
 mod locks;
 mod resilience;
 mod service;
+mod task;
+mod worker;
 
 use std::pin::pin;
 use std::task::Poll;
@@ -39,4 +42,25 @@ async fn given_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output>
         future.as_mut().poll(cx).map(Some)
     })
     .await
+}
+
+/// A suite whose tests are not built would pass, too.
+#[test]
+fn every_suite_has_tests() {
+    let program = std::env::current_exe().expect("this program");
+    let listed = std::process::Command::new(program).arg("--list").output().expect("its tests");
+    let listed = String::from_utf8(listed.stdout).expect("names");
+    let suites = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/shuttle")).expect("this directory");
+    let mut seen = 0;
+    for suite in suites {
+        let path = suite.expect("a file").path();
+        let name = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+        if name != "main" {
+            let tests =
+                listed.lines().filter(|line| line.starts_with(&format!("{name}::")) && line.ends_with(": test"));
+            assert!(tests.count() > 0, "no test of {name} was built");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
