@@ -3,16 +3,13 @@
 //! Servers are started on free loopback ports with their data on one disk, and stopped whatever happens: by drop, by
 //! Ctrl-C, and by a parent-death signal should this process be killed.
 
-mod book;
 mod kind;
 mod machine;
 mod own;
 mod plan;
 mod process;
-mod report;
 mod rows;
 mod server;
-mod stats;
 mod systems;
 mod targets;
 
@@ -22,9 +19,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use raceproof_bench_common::book::Book;
+use raceproof_bench_common::{host, report};
 use rustix::process::{Resource, Rlimit};
 
-use crate::book::Book;
 use crate::kind::{Family, Kind};
 use crate::machine::Machine;
 use crate::plan::Plan;
@@ -173,14 +171,15 @@ async fn measure(place: &Place, ours: bool, body: impl AsyncFnOnce(Site, &mut Bo
     };
     let site = Site { data: dir.path().to_owned(), raceproof };
     let machine = Machine::look(&site);
-    let load = machine::load_average();
+    let load = host::load_average();
     if machine.is_in_memory() {
         eprintln!("{} is kept in memory: a sync reaches no disk there; choose --data", place.data.display());
     }
     let mut book = Book::default();
     body(site, &mut book).await;
     let verdicts = targets::verdicts(&book);
-    print!("{}{}{}", report::machine(&machine, &load), report::tables(&book), report::targets(&verdicts));
+    print!("load average at the start {load}; {machine}");
+    print!("{}{}", report::tables(&book, is_ours), report::targets(&verdicts));
     if let Some(path) = &place.json {
         let json = report::json(&machine, &load, &book, &verdicts);
         std::fs::write(path, format!("{json:#}\n")).with_context(|| format!("write {}", path.display()))?;
@@ -190,6 +189,10 @@ async fn measure(place: &Place, ours: bool, body: impl AsyncFnOnce(Site, &mut Bo
         bail!("{failures} measurements failed");
     }
     Ok(())
+}
+
+fn is_ours(system: &str) -> bool {
+    matches!(system, "durable" | "reclaim" | "raceproof")
 }
 
 /// Servers inherit the limit; 20,000 sessions need more than the usual one.

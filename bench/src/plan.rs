@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use raceproof_bench_common::book::{Book, Metrics};
 
-use crate::book::{Book, Metrics};
 use crate::kind::{Family, Kind};
 use crate::rows::{expiry, fanout, handover, hot, keepalive, kill, memory, private, probe, startup};
 use crate::server::{Load, Server, Site};

@@ -1,59 +1,10 @@
-//! What Raceproof set itself, and what came out. A miss is reported as a miss.
+//! What Raceproof set itself over a server.
 
-use serde::Serialize;
+use raceproof_bench_common::book::Book;
+use raceproof_bench_common::targets::Bound::{AtLeast, AtMost};
+use raceproof_bench_common::targets::{Target, Verdict, absolute, against};
 
-use crate::book::{Book, number};
-
-#[derive(Clone, Copy, Debug)]
-enum Bound {
-    AtMost(f64),
-    AtLeast(f64),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Target {
-    what: &'static str,
-    row: &'static str,
-    metric: &'static str,
-    ours: &'static str,
-    /// The peer that ours is divided by; none for an absolute bound.
-    peer: Option<&'static str>,
-    bound: Bound,
-}
-
-/// A target beside what was measured.
-#[derive(Debug, Serialize)]
-pub(crate) struct Verdict {
-    pub(crate) what: &'static str,
-    pub(crate) wanted: String,
-    pub(crate) measured: String,
-    pub(crate) met: bool,
-}
-
-const fn against(
-    what: &'static str,
-    row: &'static str,
-    metric: &'static str,
-    ours: &'static str,
-    peer: &'static str,
-    bound: Bound,
-) -> Target {
-    Target { what, row, metric, ours, peer: Some(peer), bound }
-}
-
-const fn absolute(
-    what: &'static str,
-    row: &'static str,
-    metric: &'static str,
-    ours: &'static str,
-    bound: Bound,
-) -> Target {
-    Target { what, row, metric, ours, peer: None, bound }
-}
-
-use Bound::{AtLeast, AtMost};
-
-const TARGETS: &[Target] = &[
+const TARGETS: &[Target<'_>] = &[
     against("1 client, durable: cycle p50 / etcd", "private@1", "cycle_p50_us", "durable", "etcd", AtMost(0.5)),
     against("1 client, durable: acquire p50 / etcd", "private@1", "acquire_p50_us", "durable", "etcd", AtMost(0.5)),
     against("1 client, durable: cycle p50 / Redis", "private@1", "cycle_p50_us", "durable", "redis", AtMost(1.1)),
@@ -97,57 +48,13 @@ const TARGETS: &[Target] = &[
     absolute("data after the cycles, reclaim, MiB", "memory", "data_mib", "reclaim", AtMost(64.0)),
     absolute("start to first grant, durable, ms", "startup", "first_grant_ms", "durable", AtMost(50.0)),
     absolute("start to first grant, reclaim, ms", "startup", "first_grant_ms", "reclaim", AtMost(50.0)),
-    absolute("idle sessions: server memory, MiB", "idle", "rss_mib", "reclaim", AtMost(200.0)),
-    absolute("idle sessions: server CPU, % of a core", "idle", "server_cpu_pct", "reclaim", AtMost(5.0)),
+    absolute("idle sessions, durable: server memory, MiB", "idle", "rss_mib", "durable", AtMost(200.0)),
+    absolute("idle sessions, durable: server CPU, % of a core", "idle", "server_cpu_pct", "durable", AtMost(5.0)),
+    absolute("idle sessions, reclaim: server memory, MiB", "idle", "rss_mib", "reclaim", AtMost(200.0)),
+    absolute("idle sessions, reclaim: server CPU, % of a core", "idle", "server_cpu_pct", "reclaim", AtMost(5.0)),
 ];
 
 /// The targets of the rows that were measured.
 pub(crate) fn verdicts(book: &Book) -> Vec<Verdict> {
-    TARGETS.iter().filter_map(|target| verdict(book, target)).collect()
-}
-
-fn verdict(book: &Book, target: &Target) -> Option<Verdict> {
-    if !book.systems(target.row).contains(&target.ours) {
-        return None;
-    }
-    let (wanted, wanted_bound) = match target.bound {
-        AtMost(bound) => (format!("≤ {}", number(bound)), bound),
-        AtLeast(bound) => (format!("≥ {}", number(bound)), bound),
-    };
-    let spread = match target.peer {
-        Some(peer) if !book.systems(target.row).contains(&peer) => return None,
-        Some(peer) => book.ratio(target.row, target.metric, target.ours, peer),
-        None => book.spread(target.row, target.ours, target.metric),
-    };
-    let failed = book.failures().any(|(at, _)| at.row == target.row && at.system == target.ours);
-    let Some(spread) = spread.filter(|_| !failed) else {
-        return Some(Verdict { what: target.what, wanted, measured: "failed".into(), met: false });
-    };
-    // An absolute bound of the worst is judged by the worst of all repeats.
-    let judged = if target.metric.contains("max") { spread.max } else { spread.median };
-    let met = match target.bound {
-        AtMost(_) => judged <= wanted_bound,
-        AtLeast(_) => judged >= wanted_bound,
-    };
-    let measured = format!("{} ({}–{})", number(judged), number(spread.min), number(spread.max));
-    Some(Verdict { what: target.what, wanted, measured, met })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_miss_is_a_miss() {
-        let mut book = Book::default();
-        book.record("hot@16", "durable", 0, Ok(vec![("handoffs_per_s", 190.0)]));
-        book.record("hot@16", "etcd", 0, Ok(vec![("handoffs_per_s", 10.0)]));
-        book.record("kill", "durable", 0, Ok(vec![("max_ms", 3.0)]));
-        book.record("kill", "durable", 1, Ok(vec![("max_ms", 11.0)]));
-        book.record("startup", "durable", 0, Ok(vec![("first_grant_ms", 9.0)]));
-        book.record("startup", "durable", 1, Err(anyhow::anyhow!("no")));
-        let verdicts = verdicts(&book);
-        let met: Vec<bool> = verdicts.iter().map(|verdict| verdict.met).collect();
-        assert_eq!(met, [false, false, false], "{verdicts:?}");
-    }
+    TARGETS.iter().filter_map(|target| target.verdict(book)).collect()
 }

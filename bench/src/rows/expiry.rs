@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use raceproof_bench_common::book::Metrics;
+use raceproof_bench_common::stats::Latencies;
 use tokio::task::JoinSet;
 
 use super::join;
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::Server;
-use crate::stats::Latencies;
 use crate::systems::{self, Options};
 
 /// Whole seconds, and none shorter than etcd's least.
@@ -27,14 +27,8 @@ pub(crate) async fn measure(kind: Kind, server: &Server) -> Result<Metrics> {
             outlive(kind, addr, &format!("expiry-{index}")).await
         });
     }
-    let mut late = Latencies::default();
-    for latency in join(leases).await? {
-        late.push(latency);
-    }
-    Ok(vec![
-        ("late_p50_ms", late.quantile_us(0.5).context("no lease ended")? / 1e3),
-        ("late_max_ms", late.quantile_us(1.0).context("no lease ended")? / 1e3),
-    ])
+    let mut late: Latencies = join(leases).await?.into_iter().collect();
+    Ok(vec![("late_p50_ms", late.quantile_ms(0.5)?), ("late_max_ms", late.quantile_ms(1.0)?)])
 }
 
 async fn outlive(kind: Kind, addr: std::net::SocketAddr, name: &str) -> Result<Duration> {

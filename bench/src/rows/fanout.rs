@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use raceproof_bench_common::book::Metrics;
+use raceproof_bench_common::stats::Latencies;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::join;
-use crate::book::Metrics;
 use crate::kind::Family;
 use crate::server::{Load, Server, Site};
-use crate::stats::Latencies;
 use crate::systems;
 
 const OBSERVERS: usize = 1_000;
@@ -34,9 +34,9 @@ pub(crate) async fn measure(family: Family, site: &Site) -> Result<Metrics> {
         last.push(latest - started);
     }
     Ok(vec![
-        ("last_p50_ms", last.quantile_us(0.5).context("no change")? / 1e3),
-        ("last_max_ms", last.quantile_us(1.0).context("no change")? / 1e3),
-        ("first_p50_ms", first.quantile_us(0.5).context("no change")? / 1e3),
+        ("last_p50_ms", last.quantile_ms(0.5)?),
+        ("last_max_ms", last.quantile_ms(1.0)?),
+        ("first_p50_ms", first.quantile_ms(0.5)?),
         ("rss_mib", server.usage().rss_mib),
     ])
 }

@@ -5,14 +5,14 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use raceproof_bench_common::book::Metrics;
+use raceproof_bench_common::stats::Latencies;
 use tokio::task::JoinSet;
 
 use super::join;
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::Server;
-use crate::stats::Latencies;
 use crate::systems::{self, Client, Options};
 
 const WAITED: Duration = Duration::from_millis(150);
@@ -33,12 +33,9 @@ pub(crate) async fn measure(kind: Kind, server: &Server, duration: Duration) -> 
     }
     let mut all = Latencies::default();
     for part in join(pairs).await? {
-        all.extend(part);
+        all.append(part);
     }
-    Ok(vec![
-        ("p50_us", all.quantile_us(0.5).context("nothing was handed over")?),
-        ("p99_us", all.quantile_us(0.99).context("nothing was handed over")?),
-    ])
+    Ok(vec![("p50_us", all.quantile_us(0.5)?), ("p99_us", all.quantile_us(0.99)?)])
 }
 
 async fn hand_over(

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use raceproof_bench_common::book::Metrics;
 
 use super::{Phase, closed_loop, connect_many, count};
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::Server;
 use crate::systems::{Client, Options};

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use raceproof_bench_common::book::Metrics;
 use tokio::task::JoinSet;
 
 use super::{Meter, connect_many, count, join};
-use crate::book::Metrics;
 use crate::kind::{Family, Kind};
 use crate::server::{Load, Server, Site};
 use crate::systems::Options;

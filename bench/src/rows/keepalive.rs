@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
+use raceproof_bench_common::book::Metrics;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::{Meter, connect_many, join};
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::{Load, Server, Site};
 use crate::systems::{self, Client, Options};

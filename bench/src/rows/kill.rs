@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use raceproof_bench_common::book::Metrics;
+use raceproof_bench_common::stats::Latencies;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
 use super::{connect_many, join};
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::Server;
-use crate::stats::Latencies;
 use crate::systems::{self, Options};
 
 /// The lease of holders, for systems that only notice by its end. etcd knows no shorter one.
@@ -69,14 +69,8 @@ pub(crate) async fn measure(kind: Kind, server: &Server) -> Result<Metrics> {
             Ok(at - killed)
         });
     }
-    let mut latencies = Latencies::default();
-    for latency in join(kills).await? {
-        latencies.push(latency);
-    }
-    Ok(vec![
-        ("p50_ms", latencies.quantile_us(0.5).context("nobody was killed")? / 1e3),
-        ("max_ms", latencies.quantile_us(1.0).context("nobody was killed")? / 1e3),
-    ])
+    let mut latencies: Latencies = join(kills).await?.into_iter().collect();
+    Ok(vec![("p50_ms", latencies.quantile_ms(0.5)?), ("max_ms", latencies.quantile_ms(1.0)?)])
 }
 
 async fn spawn(kind: Kind, server: &Server, name: &str) -> Result<Child> {

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Result;
+use raceproof_bench_common::book::Metrics;
 use tokio::task::JoinSet;
 
 use super::{connect_many, count, join};
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::{Load, Server, Site};
 use crate::systems::Options;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use raceproof_bench_common::book::Metrics;
+use raceproof_bench_common::stats::Latencies;
 
 use super::{Phase, closed_loop, connect_many, count};
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::Server;
-use crate::stats::Latencies;
 use crate::systems::{Client, Options};
 
 #[derive(Debug, Default)]
@@ -23,17 +23,16 @@ pub(crate) async fn measure(kind: Kind, server: &Server, clients: usize, duratio
     let (meter, seen) = closed_loop(server, connected, duration, cycle).await?;
     let mut all = Seen::default();
     for part in seen {
-        all.acquires.extend(part.acquires);
-        all.cycles.extend(part.cycles);
+        all.acquires.append(part.acquires);
+        all.cycles.append(part.cycles);
     }
     let cycles = count(all.cycles.len());
     let rate = ("cycles_per_s", cycles / meter.elapsed_s);
-    let nothing = "no cycle was finished";
     let mut metrics = vec![
-        ("cycle_p50_us", all.cycles.quantile_us(0.5).context(nothing)?),
-        ("cycle_p99_us", all.cycles.quantile_us(0.99).context(nothing)?),
-        ("acquire_p50_us", all.acquires.quantile_us(0.5).context(nothing)?),
-        ("acquire_p99_us", all.acquires.quantile_us(0.99).context(nothing)?),
+        ("cycle_p50_us", all.cycles.quantile_us(0.5)?),
+        ("cycle_p99_us", all.cycles.quantile_us(0.99)?),
+        ("acquire_p50_us", all.acquires.quantile_us(0.5)?),
+        ("acquire_p99_us", all.acquires.quantile_us(0.99)?),
     ];
     // One client is about latency, many are about throughput.
     metrics.insert(if clients == 1 { metrics.len() } else { 0 }, rate);

@@ -6,10 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-
-use crate::book::Metrics;
-use crate::stats::Latencies;
+use anyhow::Result;
+use raceproof_bench_common::book::Metrics;
+use raceproof_bench_common::stats::Latencies;
 
 const BLOCK: usize = 512;
 const PREALLOCATED: usize = 16 << 20;
@@ -27,8 +26,8 @@ pub(crate) fn measure(dir: &Path, duration: Duration) -> Result<Metrics> {
         file.sync_all()?;
         let mut latencies = run(&file, duration / 2)?;
         std::fs::remove_file(&path)?;
-        metrics.push((p50, latencies.quantile_us(0.5).context("no sync was finished")?));
-        metrics.push((p99, latencies.quantile_us(0.99).context("no sync was finished")?));
+        metrics.push((p50, latencies.quantile_us(0.5)?));
+        metrics.push((p99, latencies.quantile_us(0.99)?));
     }
     Ok(metrics)
 }

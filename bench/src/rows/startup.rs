@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use raceproof_bench_common::book::Metrics;
 
-use crate::book::Metrics;
 use crate::kind::Kind;
 use crate::server::{Load, Prepared, Site};
 

@@ -2,29 +2,25 @@
 
 use std::fmt::Write;
 
+use serde::Serialize;
 use serde_json::json;
 
-use crate::book::{Book, OURS, is_rate, number};
-use crate::machine::Machine;
+use crate::book::{Book, is_rate};
 use crate::targets::Verdict;
 
-/// A table per row.
-pub(crate) fn tables(book: &Book) -> String {
+/// A table per row: what was measured of each system, and how the systems that are ours compare with it.
+pub fn tables(book: &Book, is_ours: impl Fn(&str) -> bool) -> String {
     let mut text = String::new();
     for row in book.rows() {
-        table(&mut text, book, row).expect("a string takes everything");
+        table(&mut text, book, row, &is_ours).expect("a string takes everything");
     }
     text
 }
 
-fn table(text: &mut String, book: &Book, row: &str) -> std::fmt::Result {
+fn table(text: &mut String, book: &Book, row: &str, is_ours: impl Fn(&str) -> bool) -> std::fmt::Result {
     let metrics = book.metrics(row);
     let systems = book.systems(row);
-    let ours: Vec<&str> = systems
-        .iter()
-        .copied()
-        .filter(|system| OURS.iter().any(|kind| kind.name() == *system) || *system == "raceproof")
-        .collect();
+    let ours: Vec<&str> = systems.iter().copied().filter(|system| is_ours(system)).collect();
     let ours: &[&str] = if ours.len() < systems.len() { &ours } else { &[] };
     let Some(primary) = metrics.first() else {
         writeln!(text, "\n### {row}\n\nNothing was measured.")?;
@@ -44,16 +40,13 @@ fn table(text: &mut String, book: &Book, row: &str) -> std::fmt::Result {
         for metric in metrics {
             match book.spread(row, system, metric) {
                 None => write!(text, " – |")?,
-                Some(spread) if spread.min == spread.max => write!(text, " {} |", number(spread.median))?,
-                Some(spread) => {
-                    write!(text, " {} ({}–{}) |", number(spread.median), number(spread.min), number(spread.max))?;
-                }
+                Some(spread) => write!(text, " {spread} |")?,
             }
         }
         for us in ours {
             match book.ratio(row, primary, us, system).filter(|_| *us != system) {
                 None => write!(text, " |")?,
-                Some(ratio) => write!(text, " {} |", number(ratio.median))?,
+                Some(ratio) => write!(text, " {ratio} |")?,
             }
         }
         writeln!(text)?;
@@ -69,7 +62,7 @@ fn failures(text: &mut String, book: &Book, row: &str) -> std::fmt::Result {
 }
 
 /// What was wanted, and what came out.
-pub(crate) fn targets(verdicts: &[Verdict]) -> String {
+pub fn targets(verdicts: &[Verdict]) -> String {
     if verdicts.is_empty() {
         return String::new();
     }
@@ -81,20 +74,8 @@ pub(crate) fn targets(verdicts: &[Verdict]) -> String {
     text
 }
 
-/// The machine, in a few lines.
-pub(crate) fn machine(machine: &Machine, load: &str) -> String {
-    let Machine { cpu, cores, memory_gib, kernel, file_system, versions } = machine;
-    let mut text = format!(
-        "{cpu}, {cores} cores, {memory_gib} GiB, {kernel}, data on {file_system}; load average at the start {load}\n"
-    );
-    for (name, version) in versions {
-        let _ = writeln!(text, "- {name}: {version}");
-    }
-    text
-}
-
 /// Everything, for programs.
-pub(crate) fn json(machine: &Machine, load: &str, book: &Book, verdicts: &[Verdict]) -> serde_json::Value {
+pub fn json(machine: &impl Serialize, load: &str, book: &Book, verdicts: &[Verdict]) -> serde_json::Value {
     json!({
         "v": 1,
         "machine": machine,
