@@ -27,13 +27,18 @@ impl Cargo {
         Self::new(["run", "--release", "--package", "raceproof-sim", "--"]).args(args)
     }
 
-    /// A bench, with flags of its own: `local` is a program of its own, which has no server's client to build.
+    /// A bench, with flags of its own. What stays within one process is a program of its own, which has no server's
+    /// client to build.
     pub(crate) fn bench(args: &[String]) -> Self {
-        let run = ["run", "--release", "--manifest-path", "bench/Cargo.toml", "--package"];
-        match args {
-            [bench, flags @ ..] if bench == "local" => Self::new(run).args(["raceproof-bench-local", "--"]).args(flags),
-            _ => Self::new(run).args(["raceproof-bench", "--"]).args(args),
-        }
+        let run = Self::new(["run", "--release", "--manifest-path", "bench/Cargo.toml", "--package"]);
+        let Some((bench, flags)) = args.split_first() else { return run };
+        let local = match bench.as_str() {
+            "local" => &[][..],
+            "races" => &["--races"],
+            "instructions" => &["--instructions"],
+            _ => return run.args(["raceproof-bench", "--"]).args(args),
+        };
+        run.args(["raceproof-bench-local", "--"]).args(local).args(flags)
     }
 
     /// The tests that run in every order of their tasks, built apart: locks and atomics are shuttle's there.

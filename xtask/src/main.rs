@@ -43,7 +43,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Measure beside other systems: `cargo xtask bench locks`, `cargo xtask bench local`.
+    /// Measure beside other systems: `cargo xtask bench locks`, `idle` over a server; `local`, `races`,
+    /// `instructions` within one process.
     Bench {
         /// Passed to the bench program as they are: which bench, then its flags.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::cancelled::{self, Caller, Work};
 use crate::frame::{Race, Room, Row, Sample, Stopwatch};
 
 const OURS: &str = "raceproof";
@@ -30,18 +31,22 @@ pub(crate) fn room() -> Room {
         .system(OURS, stampede::<Ours>)
         .system(PEER, stampede::<Moka>)
         .target(OURS, PEER, 0.6);
+    let wait = Row::new("leader-cancelled", 1)
+        .system(OURS, |_| cancelled::wait(leader::<Ours>))
+        .system(PEER, |_| cancelled::wait(leader::<Moka>))
+        .at_most_ns(OURS, cancelled::IN_TIME_NS);
     let races = vec![
-        Race::new("leader cancelled at 170 of 200 ms", OURS, "1 load, follower served within 60 ms of it")
-            .system(OURS, cancelled::<Ours>)
-            .system(PEER, cancelled::<Moka>),
-        Race::new("source changed and key invalidated during a load", OURS, "fresh")
+        Race::new("leader-cancelled", OURS, cancelled::ONCE_EACH)
+            .system(OURS, || cancelled::count(leader::<Ours>))
+            .system(PEER, || cancelled::count(leader::<Moka>)),
+        Race::new("invalidated-during-load", OURS, "0 of 10 stale")
             .system(OURS, overtaken::<Ours>)
             .system(PEER, overtaken::<Moka>),
-        Race::new("500 readers for 5 s, time to live 2 s", OURS, "3 loads")
+        Race::new("500-readers-for-5-s-of-2-s", OURS, "3 loads")
             .system(OURS, engines::<Ours>)
             .system(PEER, engines::<Moka>),
     ];
-    Room { name: "cache", rows: vec![hit, miss, stampede], races }
+    Room { name: "cache", rows: vec![hit, miss, stampede, wait], races }
 }
 
 /// What loads by key.
@@ -158,39 +163,26 @@ async fn stampede<C: Loading>(times: usize) -> Result<Sample> {
     Ok(sample)
 }
 
-const LOAD: Duration = Duration::from_millis(200);
-const ABORT: Duration = Duration::from_millis(170);
-
-async fn cancelled<C: Loading>() -> Result<String> {
+/// Two callers of one key that is not there.
+fn leader<C: Loading>(work: Work) -> Caller {
     let cache = C::new(TTL);
-    let loads = Arc::new(AtomicU64::new(0));
-    let began = Instant::now();
-    let caller = || {
-        let (cache, loads) = (cache.clone(), Arc::clone(&loads));
-        tokio::spawn(async move {
+    Box::new(move || {
+        let (cache, work) = (cache.clone(), work.clone());
+        Box::pin(async move {
             let load = async move {
-                loads.fetch_add(1, Ordering::SeqCst);
-                sleep(LOAD).await;
+                work.run().await;
                 Arc::new(7)
             };
-            cache.load(1, load).await
+            cache.load(1, load).await.map(drop)
         })
-    };
-    let leader = caller();
-    sleep(Duration::from_millis(20)).await;
-    let follower = caller();
-    tokio::time::sleep_until(began + ABORT).await;
-    leader.abort();
-    follower.await??;
-    let (took, loads) = (began.elapsed(), loads.load(Ordering::SeqCst));
-    let plural = if loads == 1 { "" } else { "s" };
-    if took < LOAD + Duration::from_millis(60) {
-        Ok(format!("{loads} load{plural}, follower served within 60 ms of it"))
-    } else {
-        Ok(format!("{loads} load{plural}, follower served after {} ms", took.as_millis()))
-    }
+    })
 }
 
+const LOAD: Duration = Duration::from_millis(50);
+const OVERTAKEN: u64 = 10;
+
+/// The source changes and the key is invalidated while a load is under way that has read the old value: how many of
+/// those who ask afterwards get it.
 async fn overtaken<C: Loading>() -> Result<String> {
     let cache = C::new(TTL);
     let source = Arc::new(AtomicU64::new(1));
@@ -198,20 +190,28 @@ async fn overtaken<C: Loading>() -> Result<String> {
         let source = Arc::clone(source);
         async move {
             let value = source.load(Ordering::SeqCst);
-            sleep(LOAD / 4).await;
+            sleep(LOAD).await;
             Arc::new(value)
         }
     };
-    let early = tokio::spawn({
+    let mut early = JoinSet::new();
+    for key in 0..OVERTAKEN {
         let (cache, load) = (cache.clone(), read(&source));
-        async move { cache.load(1, load).await }
-    });
-    sleep(LOAD / 8).await;
+        early.spawn(async move { cache.load(key, load).await });
+    }
+    sleep(LOAD / 2).await;
     source.store(2, Ordering::SeqCst);
-    cache.invalidate(1).await;
-    early.await??;
-    let value = *cache.load(1, read(&source)).await?;
-    Ok(if value == 2 { "fresh".to_owned() } else { "stale until its time is over".to_owned() })
+    for key in 0..OVERTAKEN {
+        cache.invalidate(key).await;
+    }
+    while let Some(loaded) = early.join_next().await {
+        loaded??;
+    }
+    let mut stale = 0;
+    for key in 0..OVERTAKEN {
+        stale += u64::from(*cache.load(key, read(&source)).await? != 2);
+    }
+    Ok(format!("{stale} of {OVERTAKEN} stale"))
 }
 
 async fn engines<C: Loading>() -> Result<String> {

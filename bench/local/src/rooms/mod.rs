@@ -1,6 +1,7 @@
 //! One file per room; each says what it measures beside whom, and what it wants of it.
 
 mod cache;
+mod cancelled;
 mod events;
 mod lock;
 mod resilience;

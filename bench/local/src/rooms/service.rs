@@ -5,15 +5,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use raceproof::service::Service;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
 
+use super::cancelled::{self, Caller, Work};
 use crate::frame::{Race, Room, Row, Sample, Stopwatch};
 
 const OURS: &str = "raceproof";
@@ -27,10 +25,14 @@ pub(crate) fn room() -> Room {
     let owned =
         Row::new("ready-owned", 2_000_000).system(OURS, owned).system(PEER, once_cell_owned).target(OURS, PEER, 1.1);
     let first = Row::new("first-of-200", 20_000).system(OURS, first).system(PEER, once_cell_first);
-    let cancelled = Race::new("first caller cancelled at 170 of 200 ms", OURS, "1 initialisation, done in time")
-        .system(OURS, cancelled)
-        .system(PEER, once_cell_cancelled);
-    Room { name: "service", rows: vec![borrowed, owned, first], races: vec![cancelled] }
+    let wait = Row::new("first-cancelled", 1)
+        .system(OURS, |_| cancelled::wait(callers))
+        .system(PEER, |_| cancelled::wait(once_cell_callers))
+        .at_most_ns(OURS, cancelled::IN_TIME_NS);
+    let count = Race::new("first-cancelled", OURS, cancelled::ONCE_EACH)
+        .system(OURS, || cancelled::count(callers))
+        .system(PEER, || cancelled::count(once_cell_callers));
+    Room { name: "service", rows: vec![borrowed, owned, first, wait], races: vec![count] }
 }
 
 type Numbers = Service<u64, std::io::Error>;
@@ -132,48 +134,27 @@ async fn once_cell_first(times: usize) -> Result<Sample> {
     Ok(watch.stop(times))
 }
 
-const INIT: Duration = Duration::from_millis(200);
-const ABORT: Duration = Duration::from_millis(170);
-
-fn said(initialisations: &AtomicUsize, began: Instant) -> String {
-    let count = initialisations.load(Ordering::SeqCst);
-    let took = began.elapsed();
-    let plural = if count == 1 { "" } else { "s" };
-    if took < INIT + Duration::from_millis(60) {
-        format!("{count} initialisation{plural}, done in time")
-    } else {
-        format!("{count} initialisation{plural}, done after {} ms", took.as_millis())
-    }
-}
-
-async fn cancelled() -> Result<String> {
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&count);
+fn callers(work: Work) -> Caller {
     let service: Numbers = Service::new(move || {
-        counted.fetch_add(1, Ordering::SeqCst);
-        async {
-            sleep(INIT).await;
+        let work = work.clone();
+        async move {
+            work.run().await;
             Ok(7)
         }
     });
-    let began = Instant::now();
-    ensure!(timeout(ABORT, service.get()).await.is_err());
-    service.get().await?;
-    Ok(said(&count, began))
+    Box::new(move || {
+        let service = service.clone();
+        Box::pin(async move { Ok(service.get().await.map(drop)?) })
+    })
 }
 
-async fn once_cell_cancelled() -> Result<String> {
-    let count = AtomicUsize::new(0);
-    let cell = OnceCell::new();
-    let init = || {
-        count.fetch_add(1, Ordering::SeqCst);
-        async {
-            sleep(INIT).await;
-            7
-        }
-    };
-    let began = Instant::now();
-    ensure!(timeout(ABORT, cell.get_or_init(init)).await.is_err());
-    cell.get_or_init(init).await;
-    Ok(said(&count, began))
+fn once_cell_callers(work: Work) -> Caller {
+    let cell = Arc::new(OnceCell::new());
+    Box::new(move || {
+        let (cell, work) = (Arc::clone(&cell), work.clone());
+        Box::pin(async move {
+            cell.get_or_init(|| work.run()).await;
+            Ok(())
+        })
+    })
 }

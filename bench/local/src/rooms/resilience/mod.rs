@@ -1,4 +1,5 @@
-//! Breakers, limiters, retries and stacks of them, beside failsafe, governor and tower-resilience.
+//! Breakers, limiters, retries and stacks of them, beside failsafe, governor, tower-resilience, and cockatiel
+//! and opossum of Node.
 //!
 //! Breakers are compared with the same rule of opening. Governor reads a clock of its own making from the processor's
 //! counter; ours reads the kernel's, and only where it has to: the quota that is partly used is the one of a limiter
@@ -18,7 +19,8 @@ use raceproof::resilience::{Policy, Retry};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
-use crate::frame::{Room, Row, Sample, repeat, repeat_sync};
+use crate::frame::{Room, Row, Sample, Stopwatch, repeat, repeat_sync, warm_up};
+use crate::node;
 
 const TIMES: usize = 1_000_000;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -70,6 +72,8 @@ fn closed() -> Row {
             let layer = CircuitBreakerLayer::builder().consecutive_failures(5).wait_duration_in_open(HOUR).build();
             tower_calls(layer.layer(service_fn(async |()| ok())), times / 4).await
         })
+        .system("cockatiel", async |times| node::time("cockatiel", "closed", times / 4).await)
+        .system("opossum", async |times| node::time("opossum", "closed", times / 4).await)
         .target("raceproof", "failsafe", 0.6)
 }
 
@@ -107,11 +111,11 @@ where
     S: Service<(), Response = ()> + Send,
     S::Future: Send,
 {
-    for _ in 0..times / 10 {
+    for _ in 0..warm_up(times) {
         let service = service.ready().await.map_err(|_| anyhow!("not ready"))?;
         service.call(()).await.map_err(|_| anyhow!("refused"))?;
     }
-    let watch = crate::frame::Stopwatch::start();
+    let watch = Stopwatch::start();
     for _ in 0..times {
         let service = service.ready().await.map_err(|_| anyhow!("not ready"))?;
         service.call(()).await.map_err(|_| anyhow!("refused"))?;
@@ -139,7 +143,10 @@ fn open() -> Row {
             ensure!(!breaker.is_call_permitted(), "not open");
             Ok(repeat_sync(times, || used(breaker.call(ok))))
         })
+        .system("cockatiel", async |times| node::time("cockatiel", "open", times / 50).await)
+        .system("opossum", async |times| node::time("opossum", "open", times / 50).await)
         .at_most_ns("raceproof", 15.0)
+        .without_allocation("raceproof")
         .target("raceproof", "failsafe", 1.0)
 }
 

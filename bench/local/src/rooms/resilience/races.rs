@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,11 +13,13 @@ use failsafe::{backoff, failure_policy};
 use raceproof::resilience::breaker::{Breaker, CallError};
 use raceproof::resilience::retry::{Budget, Fault, Retry};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tower::{Layer, Service};
 use tower_resilience_circuitbreaker::CircuitBreakerLayer;
 
 use crate::frame::Race;
+use crate::node;
 
 const FAILURES: u32 = 3;
 const OPEN_FOR: Duration = Duration::from_millis(100);
@@ -53,25 +55,58 @@ impl Service<Request> for Runner {
 /// Any breaker: makes a call, and says whether it did.
 type Call = Arc<dyn Fn(Operation) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync>;
 
+type Make = fn() -> Call;
+
+/// Callers of a stampede.
+const CALLERS: usize = 100;
+
+/// Breakers that meet a late result.
+const TRIES: usize = 10;
+
 pub(super) fn all() -> Vec<Race> {
-    let race = |name, wanted| Race::new(name, "raceproof", wanted);
     vec![
-        race("stampede", "1 of 100 admitted")
-            .system("raceproof", async || stampede(ours()).await)
-            .system("failsafe", async || stampede(failsafe()).await)
-            .system("tower-resilience", async || stampede(tower_resilience()).await),
-        race("late-success", "ignored")
-            .system("raceproof", async || late_success(ours()).await)
-            .system("failsafe", async || late_success(failsafe()).await)
-            .system("tower-resilience", async || late_success(tower_resilience()).await),
-        race("late-failure", "ignored")
-            .system("raceproof", async || late_failure(ours()).await)
-            .system("failsafe", async || late_failure(failsafe()).await)
-            .system("tower-resilience", async || late_failure(tower_resilience()).await),
-        race("three-layers-of-three-attempts", "3 calls")
+        breakers("stampede", CALLERS, "admitted", "1 of 100 admitted", stampede),
+        breakers(
+            "late-success",
+            TRIES,
+            "closed though the probe failed",
+            "0 of 10 closed though the probe failed",
+            late_success,
+        ),
+        breakers(
+            "late-failure",
+            TRIES,
+            "opened though the probe succeeded",
+            "0 of 10 opened though the probe succeeded",
+            late_failure,
+        ),
+        Race::new("three-layers-of-three-attempts", "raceproof", "3 calls")
             .system("raceproof", layers_ours)
             .system("a loop with back-off", layers_by_hand),
     ]
+}
+
+/// A race of all breakers; `bench/node/peers.mjs` has the same under this name.
+fn breakers<F>(
+    name: &'static str,
+    tries: usize,
+    outcome: &'static str,
+    wanted: &'static str,
+    count: fn(Make) -> F,
+) -> Race
+where
+    F: Future<Output = Result<usize>> + Send + 'static,
+{
+    let said = move |count: usize| format!("{count} of {tries} {outcome}");
+    let here: [(&'static str, Make); 3] =
+        [("raceproof", ours), ("failsafe", failsafe), ("tower-resilience", tower_resilience)];
+    let race = Race::new(name, "raceproof", wanted);
+    let race = here
+        .into_iter()
+        .fold(race, |race, (system, make)| race.system(system, move || async move { Ok(said(count(make).await?)) }));
+    ["cockatiel", "opossum"].into_iter().fold(race, |race, peer| {
+        race.system(peer, move || async move { Ok(said(node::race(peer, name, tries).await?)) })
+    })
 }
 
 fn ours() -> Call {
@@ -116,18 +151,20 @@ async fn trip(call: &Call) -> Result<()> {
     Ok(())
 }
 
-/// A hundred callers right after the end of the open period.
-async fn stampede(call: Call) -> Result<String> {
+/// A hundred callers right after the end of the open period: how many are admitted before the first of them has ended.
+async fn stampede(make: Make) -> Result<usize> {
+    let call = make();
     trip(&call).await?;
     sleep(OPEN_FOR * 2).await;
-    let admitted = Arc::new(AtomicUsize::new(0));
-    let callers: Vec<_> = (0..100)
+    let (admitted, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
-            let (call, admitted) = (Arc::clone(&call), Arc::clone(&admitted));
+            let (call, admitted, ended) = (Arc::clone(&call), Arc::clone(&admitted), Arc::clone(&ended));
             tokio::spawn(async move {
                 let probe: Operation = Box::pin(async move {
-                    admitted.fetch_add(1, Ordering::Relaxed);
+                    admitted.fetch_add(usize::from(!ended.load(Ordering::Acquire)), Ordering::Relaxed);
                     sleep(OPEN_FOR).await;
+                    ended.store(true, Ordering::Release);
                     Ok(())
                 });
                 call(probe).await
@@ -137,7 +174,7 @@ async fn stampede(call: Call) -> Result<String> {
     for caller in callers {
         caller.await?;
     }
-    Ok(format!("{} of 100 admitted", admitted.load(Ordering::Relaxed)))
+    Ok(admitted.load(Ordering::Relaxed))
 }
 
 /// A call that ends when it is told how.
@@ -162,14 +199,24 @@ async fn late(call: &Call, success: bool) -> Result<bool> {
     Ok(call(Box::pin(async { Ok(()) })).await)
 }
 
+/// How many of several breakers decide by the late result and not by the probe.
+async fn decided_by_late(make: Make, success: bool) -> Result<usize> {
+    let mut tries: JoinSet<_> = (0..TRIES).map(|_| async move { late(&make(), success).await }).collect();
+    let mut wrong = 0;
+    while let Some(admits) = tries.join_next().await {
+        wrong += usize::from(admits?? == success);
+    }
+    Ok(wrong)
+}
+
 /// The probe fails, so the breaker has to be open.
-async fn late_success(call: Call) -> Result<String> {
-    Ok(if late(&call, true).await? { "closed a breaker whose probe failed" } else { "ignored" }.to_owned())
+async fn late_success(make: Make) -> Result<usize> {
+    decided_by_late(make, true).await
 }
 
 /// The probe succeeds, so the breaker has to be closed.
-async fn late_failure(call: Call) -> Result<String> {
-    Ok(if late(&call, false).await? { "ignored" } else { "opened a breaker whose probe succeeded" }.to_owned())
+async fn late_failure(make: Make) -> Result<usize> {
+    decided_by_late(make, false).await
 }
 
 async fn layers_ours() -> Result<String> {

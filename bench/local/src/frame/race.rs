@@ -1,0 +1,78 @@
+//! A race: a situation in which something can go wrong, and what each system makes of it.
+
+use std::fmt::Write;
+use std::pin::Pin;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::Absent;
+
+type Run = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String>> + Send>> + Send>;
+
+/// A situation in which something can go wrong.
+pub(crate) struct Race {
+    name: &'static str,
+    wanted: &'static str,
+    ours: &'static str,
+    systems: Vec<(&'static str, Run)>,
+}
+
+/// What became of a race.
+#[derive(Debug, Serialize)]
+pub(crate) struct Settled {
+    race: String,
+    wanted: &'static str,
+    /// Whether ours came out as wanted.
+    pub(crate) held: bool,
+    systems: Vec<(&'static str, String)>,
+}
+
+impl Race {
+    /// `ours` fails the run unless its outcome is `wanted`.
+    pub(crate) fn new(name: &'static str, ours: &'static str, wanted: &'static str) -> Self {
+        Self { name, wanted, ours, systems: Vec::new() }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn system<F>(mut self, name: &'static str, run: impl Fn() -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<String>> + Send + 'static,
+    {
+        self.systems.push((name, Box::new(move || Box::pin(run()))));
+        self
+    }
+
+    pub(super) async fn settle(&self, room: &str) -> Settled {
+        let race = format!("{room}/{}", self.name);
+        let mut settled = Settled { race, wanted: self.wanted, held: true, systems: Vec::new() };
+        for (name, run) in &self.systems {
+            let outcome = match tokio::spawn(run()).await.context("a bench must not panic") {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(error)) if error.is::<Absent>() => format!("left out: {error:#}"),
+                Ok(Err(error)) | Err(error) => format!("failed: {error:#}"),
+            };
+            settled.held &= *name != self.ours || outcome == self.wanted;
+            eprintln!("{:<28} {name:<28} {outcome}", settled.race);
+            settled.systems.push((*name, outcome));
+        }
+        settled
+    }
+}
+
+/// One table of all races.
+pub(crate) fn table(races: &[Settled]) -> String {
+    if races.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n### Races\n\n| race | wanted | came out | |\n|---|---|---|---|\n".to_owned();
+    for Settled { race, wanted, held, systems } in races {
+        let came_out: Vec<String> = systems.iter().map(|(system, outcome)| format!("{system}: {outcome}")).collect();
+        let held = if *held { "pass" } else { "**FAIL**" };
+        let _ = writeln!(text, "| {race} | {wanted} | {} | {held} |", came_out.join("; "));
+    }
+    text
+}

@@ -1,0 +1,128 @@
+//! A row: the same work, done by several systems in turns.
+
+use std::pin::Pin;
+
+use anyhow::{Context, Result};
+use raceproof_bench_common::book::{Book, Metrics};
+use raceproof_bench_common::targets::{Bound, Verdict, absolute, against};
+
+use super::callgrind;
+use super::{Absent, Sample};
+
+type Run = Box<dyn Fn(usize) -> Pin<Box<dyn Future<Output = Result<Sample>> + Send>> + Send>;
+
+/// What `ours` is to take at most: so many times what a peer takes, or so much of a metric.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    ours: &'static str,
+    peer: Option<&'static str>,
+    metric: &'static str,
+    at_most: f64,
+}
+
+/// The same work, done by several systems.
+pub(crate) struct Row {
+    name: &'static str,
+    times: usize,
+    systems: Vec<(&'static str, Run)>,
+    wanted: Vec<Wanted>,
+}
+
+impl Row {
+    /// `times` operations make one measurement; choose it so that one takes 20 to 200 ms. A row of one operation is
+    /// about a wait, and its instructions are not counted.
+    pub(crate) const fn new(name: &'static str, times: usize) -> Self {
+        Self { name, times, systems: Vec::new(), wanted: Vec::new() }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn label(&self, room: &str) -> String {
+        format!("{room}/{}", self.name)
+    }
+
+    /// `run` does so many operations and says how long they took. It runs as a task on two worker threads.
+    pub(crate) fn system<F>(mut self, name: &'static str, run: impl Fn(usize) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Sample>> + Send + 'static,
+    {
+        self.systems.push((name, Box::new(move |times| Box::pin(run(times)))));
+        self
+    }
+
+    /// `ours` is to take at most this many times what `peer` takes.
+    pub(crate) fn target(self, ours: &'static str, peer: &'static str, at_most: f64) -> Self {
+        self.wanted(Wanted { ours, peer: Some(peer), metric: "ns", at_most })
+    }
+
+    /// `ours` is to take at most so many nanoseconds.
+    pub(crate) fn at_most_ns(self, ours: &'static str, at_most: f64) -> Self {
+        self.wanted(Wanted { ours, peer: None, metric: "ns", at_most })
+    }
+
+    /// `ours` is to allocate nothing.
+    pub(crate) fn without_allocation(self, ours: &'static str) -> Self {
+        self.wanted(Wanted { ours, peer: None, metric: "allocations", at_most: 0.0 })
+    }
+
+    fn wanted(mut self, wanted: Wanted) -> Self {
+        self.wanted.push(wanted);
+        self
+    }
+
+    pub(super) async fn measure(&self, room: &str, repeats: usize, book: &mut Book) {
+        let label = self.label(room);
+        for repeat in 0..repeats {
+            // Every other repeat goes the other way round, so that no system always runs behind the same one.
+            let mut order: Vec<_> = self.systems.iter().map(|(name, _)| *name).collect();
+            if repeat % 2 == 1 {
+                order.reverse();
+            }
+            for system in order {
+                let measured = self.once(system, self.times).await.map(|sample| sample.metrics());
+                record(book, &label, system, repeat, measured);
+            }
+        }
+    }
+
+    pub(super) async fn count_instructions(&self, room: &str, book: &mut Book) {
+        if self.times == 1 {
+            return;
+        }
+        let label = self.label(room);
+        for (system, _) in &self.systems {
+            record(book, &label, system, 0, callgrind::count(&label, system, self.times / 10).await);
+        }
+    }
+
+    /// Does the work with one system.
+    pub(super) async fn once(&self, system: &str, times: usize) -> Result<Sample> {
+        let run = self.systems.iter().find(|(name, _)| *name == system).map(|(_, run)| run);
+        let run = run.with_context(|| format!("`{system}` is not in the row `{}`", self.name))?;
+        tokio::spawn(run(times)).await.context("a bench must not panic")?
+    }
+
+    pub(super) fn verdicts(&self, room: &str, book: &Book) -> Vec<Verdict> {
+        let label = self.label(room);
+        let verdict = |Wanted { ours, peer, metric, at_most }: &Wanted| {
+            let bound = Bound::AtMost(*at_most);
+            match peer {
+                Some(peer) => {
+                    against(&format!("{label}: {ours} ÷ {peer}"), &label, metric, ours, peer, bound).verdict(book)
+                }
+                None => absolute(&format!("{label}: {ours}, {metric}"), &label, metric, ours, bound).verdict(book),
+            }
+        };
+        self.wanted.iter().filter_map(verdict).collect()
+    }
+}
+
+/// Puts a measurement into the book, unless its system is not there.
+fn record(book: &mut Book, row: &str, system: &str, repeat: usize, measured: Result<Metrics>) {
+    match measured {
+        Err(error) if error.is::<Absent>() => eprintln!("{row:<28} {system:<28} left out: {error:#}"),
+        measured => book.record(row, system, repeat, measured),
+    }
+}
