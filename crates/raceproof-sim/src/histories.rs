@@ -324,7 +324,7 @@ mod tests {
     use std::rc::Rc;
 
     use raceproof_core::id::{SessionId, SessionKey};
-    use raceproof_core::wire::{Acquire, Class, Grant, LockPage, Mode, OnDisconnect, Open, Request, Response};
+    use raceproof_core::wire::{Acquire, Grant, LockPage, Mode, OnDisconnect, Open, Request, Response};
 
     use super::*;
 
@@ -337,18 +337,7 @@ mod tests {
     }
 
     fn exclusive(name: &str) -> Rc<Request> {
-        Rc::new(Request::Acquire(Acquire {
-            request: None,
-            names: vec![name.into()],
-            mode: Mode::Exclusive,
-            permits: None,
-            take: 1,
-            wait_ms: 0,
-            class: Class::Durable,
-            priority: 0,
-            lock_delay_ms: 0,
-            owner: None,
-        }))
+        Rc::new(Request::Acquire(Acquire::one(name)))
     }
 
     impl Bench {

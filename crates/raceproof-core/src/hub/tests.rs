@@ -237,18 +237,8 @@ pub(super) fn lock(name: &str) -> Acquire {
 }
 
 pub(super) fn locks(names: &[&str]) -> Acquire {
-    Acquire {
-        request: None,
-        names: names.iter().map(|name| Arc::from(*name)).collect(),
-        mode: Mode::Exclusive,
-        permits: None,
-        take: 1,
-        wait_ms: crate::wire::WAIT_MS_FOREVER,
-        class: Class::Durable,
-        priority: 0,
-        lock_delay_ms: 0,
-        owner: None,
-    }
+    let names = names.iter().map(|name| Arc::from(*name)).collect();
+    Acquire { names, wait_ms: crate::wire::WAIT_MS_FOREVER, ..Acquire::one("") }
 }
 
 pub(super) fn held(token: Token, name: &str, class: Class) -> Held {

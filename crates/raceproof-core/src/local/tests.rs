@@ -1,7 +1,7 @@
 //! The machine by hand: claims, tokens, closing.
 
 use super::*;
-use crate::wire::{Class, Mode, WAIT_MS_FOREVER};
+use crate::wire::WAIT_MS_FOREVER;
 
 const START: Time = Time::from_millis(1_000);
 
@@ -10,18 +10,7 @@ fn local() -> Local {
 }
 
 fn exclusive(name: &str, wait_ms: u64, owner: &str) -> Acquire {
-    Acquire {
-        request: None,
-        names: vec![name.into()],
-        mode: Mode::Exclusive,
-        permits: None,
-        take: 1,
-        wait_ms,
-        class: Class::Durable,
-        priority: 0,
-        lock_delay_ms: 0,
-        owner: Some(owner.into()),
-    }
+    Acquire { wait_ms, owner: Some(owner.into()), ..Acquire::one(name) }
 }
 
 fn outputs(local: &mut Local) -> Vec<Output> {

@@ -211,6 +211,25 @@ pub struct Acquire {
     pub owner: Option<Arc<str>>,
 }
 
+impl Acquire {
+    /// One lock, exclusively, if it is free: everything but the name is left to its default.
+    #[must_use]
+    pub fn one(name: impl Into<Arc<str>>) -> Self {
+        Self {
+            request: None,
+            names: vec![name.into()],
+            mode: Mode::default(),
+            permits: None,
+            take: one(),
+            wait_ms: 0,
+            class: Class::default(),
+            priority: 0,
+            lock_delay_ms: 0,
+            owner: None,
+        }
+    }
+}
+
 /// Gives a grant back: the whole of it, also when it covers several names.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -11,7 +11,7 @@ use raceproof::store::{LogOptions, LogStore, Storage, Writer, WriterEvent, Write
 use raceproof_core::hub::{Caller, Config, ConnKind, Hub, Output, Record, Snapshot};
 use raceproof_core::id::{ConnId, Lsn, RequestId, Token};
 use raceproof_core::time::Time;
-use raceproof_core::wire::{Acquire, Class, Mode, OnDisconnect, Open, Release, Request, Response};
+use raceproof_core::wire::{Acquire, OnDisconnect, Open, Release, Request, Response};
 
 type Failure = Box<dyn Error + Send + Sync>;
 
@@ -169,18 +169,7 @@ impl Shell {
         self.hub.tick(now);
         for (conn, name) in (1..).zip(names) {
             let request = Some(RequestId::new(format!("{conn}-{}", self.seq)));
-            let acquire = Acquire {
-                request,
-                names: vec![Arc::clone(name)],
-                mode: Mode::Exclusive,
-                permits: None,
-                take: 1,
-                wait_ms: 0,
-                class: Class::Durable,
-                priority: 0,
-                lock_delay_ms: 0,
-                owner: None,
-            };
+            let acquire = Acquire { request, ..Acquire::one(Arc::clone(name)) };
             self.ask(ConnId::new(conn), Request::Acquire(acquire));
         }
         self.settle()?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::*;
 use crate::id::{Epoch, RequestId};
 use crate::wire::{
-    Acquire, Class, ClientFrame, Code, Event, Grant, Mode, Problem, Request, Response, ServerFrame, WAIT_MS_FOREVER,
+    Acquire, ClientFrame, Code, Event, Grant, Mode, Problem, Request, Response, ServerFrame, WAIT_MS_FOREVER,
 };
 
 const START: Time = Time::from_millis(1_000_000);
@@ -189,18 +189,7 @@ impl Rig {
 }
 
 fn acquire(name: &str, wait_ms: u64) -> Acquire {
-    Acquire {
-        request: None,
-        names: vec![name.into()],
-        mode: Mode::Exclusive,
-        permits: None,
-        take: 1,
-        wait_ms,
-        class: Class::Durable,
-        priority: 0,
-        lock_delay_ms: 0,
-        owner: None,
-    }
+    Acquire { wait_ms, ..Acquire::one(name) }
 }
 
 fn opened() -> Response {
