@@ -46,6 +46,7 @@ impl Hub {
         }
         if resign.to.is_some() && leads && self.config.has(Mutation::TransferKeepsLead) {
             self.table.forget_holder(resign.term);
+            self.note_leader(&key);
             self.touch(key);
             return Ok(self.once_given_back(session, Response::Released {}));
         }

@@ -81,6 +81,7 @@ impl Hub {
             if self.config.has(Mutation::EntryDroppedWhileWaited) {
                 self.table.forget_queue(key);
             }
+            self.note_leader(key);
             self.touch(key.clone());
         }
         let Some(session) = self.sessions.get_mut(&grant.session) else { return };

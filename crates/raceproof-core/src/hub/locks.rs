@@ -347,8 +347,8 @@ impl Hub {
         let visible_from = if terms.class == Class::Reclaim && over_socket { self.reclaim_visible_from() } else { lsn };
         let since_unix_ms = self.unix_ms(now);
         self.ops.push(Op::Granted { token, session, keys: keys.clone(), claim, terms: terms.clone(), since_unix_ms });
-        for key in keys.iter().filter(|key| key.space == Space::Election) {
-            self.elections_changed.insert(key.name.clone());
+        for key in &keys {
+            self.note_leader(key);
         }
         if let Some(session) = self.sessions.get_mut(&session) {
             session.grants.insert(token);
@@ -427,11 +427,17 @@ impl Hub {
         }
     }
 
+    /// Whoever waits for the name is looked at when this input is done.
     pub(super) fn touch(&mut self, key: Key) {
+        self.touched.push(key);
+    }
+
+    /// A grant of the name begins or ends, in this input's record: observers are told who leads (E3). Of a candidate
+    /// that comes or goes they are not.
+    pub(super) fn note_leader(&mut self, key: &Key) {
         if key.space == Space::Election {
             self.elections_changed.insert(key.name.clone());
         }
-        self.touched.push(key);
     }
 
     pub(super) fn wait_due(&mut self, now: Time, id: WaitId) {

@@ -442,6 +442,7 @@ impl Hub {
             self.outputs.push_back(Output::Append { lsn: self.lsn, record });
         }
         for (after, output) in std::mem::take(&mut self.staged) {
+            debug_assert!(after <= self.lsn, "a wait for a record that is not there: {after} of {}", self.lsn);
             if after <= self.flushed || self.config.has(Mutation::GrantBeforeFlush) {
                 self.emit(output);
                 continue;

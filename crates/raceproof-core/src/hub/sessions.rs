@@ -245,6 +245,7 @@ impl Hub {
                 self.table.close(key.clone(), until);
                 self.timers.arm(until, Timer::Delay(key.clone()));
             }
+            self.note_leader(&key);
             self.touch(key);
         }
     }

@@ -93,6 +93,7 @@ impl Bench {
                     self.log.push((lsn, record));
                 }
                 Output::Flush { lsn } => {
+                    assert!(lsn.as_u64() <= self.log.len() as u64, "a wish for a record that is not there");
                     self.flush_wishes += 1;
                     if !self.slow_disk {
                         self.flushed = lsn.as_u64() as usize;

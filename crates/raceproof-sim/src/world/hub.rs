@@ -81,6 +81,11 @@ impl HubNode {
         self.hub.as_ref().map(Hub::stats)
     }
 
+    /// Whether answers are held back though all that the hub wrote is on disk, and it was told so.
+    pub(super) fn waits_for_nothing(&self) -> bool {
+        self.disk.is_clean() && !self.disk.is_flushing() && self.stats().is_some_and(|stats| stats.held > 0)
+    }
+
     pub(super) fn snapshot_bytes(&self) -> usize {
         self.hub.as_ref().map_or(0, |hub| hub.snapshot().to_bytes().len())
     }

@@ -76,6 +76,9 @@ impl World {
 
     /// Shows the hub's own lists to the judge.
     pub(super) fn look_at_hub(&mut self) {
+        if self.hub.waits_for_nothing() {
+            self.judge.complain("liveness", "answers wait for a record that the hub has not written".into());
+        }
         let table = self.table();
         self.judge.see(&Fact::Listed(&table));
         for name in self.judge.elections() {

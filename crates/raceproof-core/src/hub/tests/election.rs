@@ -77,6 +77,29 @@ fn e3_a_leader_is_announced_only_once_its_term_is_on_disk() {
 }
 
 #[test]
+fn e3_a_candidate_that_comes_or_goes_is_no_news_and_holds_nothing_up() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let watcher = bench.connect(ConnKind::Socket);
+    let asked = bench.send(a.conn, None, campaign("a", 0));
+    let term = bench.elected(asked).term;
+    bench.ask(watcher, Request::Observe { election: "primary".into() }).expect("shown");
+    let late = bench.send(b.conn, None, campaign("b", 50));
+    bench.pass(50);
+    assert_eq!(bench.refused(late).code, Code::WaitTimedOut);
+    assert_eq!(bench.terms_seen(watcher), []);
+    assert_eq!(bench.hub.stats().held, 0, "nobody waits for a record that is not written");
+    bench.ask(watcher, Request::Election { name: "primary".into() }).expect("shown at once");
+    // The next leader's record is asked to be flushed, not left to the store's leisure.
+    let next = bench.send(b.conn, None, campaign("b", u64::MAX));
+    let wishes = bench.flush_wishes;
+    bench.ask(a.conn, Request::Resign(Resign { election: "primary".into(), term, to: None })).expect("it led");
+    assert_eq!(bench.flush_wishes, wishes + 1);
+    let next = bench.elected(next).term;
+    assert_eq!(bench.terms_seen(watcher), [Some(next.as_u64())]);
+}
+
+#[test]
 fn e6_a_candidate_whose_lease_ends_gets_an_error() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 60_000, OnDisconnect::Keep);
