@@ -115,20 +115,21 @@ impl Hub {
         }
     }
 
-    pub(super) fn leader(&self, election: &Arc<str>, grant: &Grant) -> Leader {
+    pub(super) fn leader(&self, election: &Arc<str>, session: SessionId, term: Token, value: &Arc<str>) -> Leader {
         Leader {
             election: election.clone(),
-            term: grant.token,
-            value: grant.terms.value.clone(),
-            session: grant.session,
-            session_name: self.session_name(grant.session),
-            lease_ms: self.sessions.get(&grant.session).map_or(0, |session| millis(session.ttl)),
+            term,
+            value: value.clone(),
+            session,
+            session_name: self.session_name(session),
+            lease_ms: self.lease_ms(session),
         }
     }
 
     pub(super) fn election(&self, now: Time, name: Arc<str>) -> Election {
         let key = Key::election(name.clone());
-        let leader = self.table.holders(&key).next().map(|grant| self.leader(&name, grant));
+        let leader = self.table.holders(&key).next();
+        let leader = leader.map(|grant| self.leader(&name, grant.session, grant.token, &grant.terms.value));
         Election { election: name, leader, candidates: self.waiters(now, &key) }
     }
 }

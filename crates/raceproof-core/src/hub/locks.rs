@@ -100,7 +100,7 @@ impl Hub {
     pub(super) fn ask(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
         let request = want.terms.request.clone().filter(|_| !self.config.has(Mutation::RetryIsForgotten));
         if let Some(request) = &request
-            && let Some(reply) = self.answer_again(caller, session, request, want.fingerprint())?
+            && let Some(reply) = self.answer_again(caller, session, request, &want)?
         {
             return Ok(reply);
         }
@@ -126,7 +126,7 @@ impl Hub {
         caller: &Caller,
         session: SessionId,
         request: &RequestId,
-        fingerprint_here: u64,
+        want: &Want,
     ) -> Result<Option<Reply>, Problem> {
         let Some(asked) = self.sessions.get(&session).and_then(|session| session.asked(request)) else {
             return Ok(None);
@@ -145,10 +145,10 @@ impl Hub {
                 self.claimed(session, token);
                 (print, Ok((None, reply.unwrap_or(Reply::Later))))
             }
-            Asked::Past(past) => (Some(fingerprint(&past.keys, past.claim)), self.past_answer(session, past)),
+            Asked::Past(past) => (Some(fingerprint(&past.keys, past.claim)), self.past_answer(session, past, want)),
             Asked::Refused(fingerprint, problem) => (Some(*fingerprint), Err((**problem).clone())),
         };
-        if fingerprint_before.is_some_and(|before| before != 0 && before != fingerprint_here) {
+        if fingerprint_before.is_some_and(|before| before != 0 && before != want.fingerprint()) {
             let detail = format!("request id {request} was used before, for something else; use a fresh one");
             return Err(Problem::new(Code::RequestReused, detail));
         }
@@ -165,7 +165,12 @@ impl Hub {
     }
 
     /// What the request of a grant that is over was answered with.
-    fn past_answer(&self, session: SessionId, past: &PastGrant) -> Result<(Option<WaitId>, Reply), Problem> {
+    fn past_answer(
+        &self,
+        session: SessionId,
+        past: &PastGrant,
+        want: &Want,
+    ) -> Result<(Option<WaitId>, Reply), Problem> {
         // Whoever asks again may never have seen the first answer, and must not believe in what was taken away.
         let gone = match past.reason {
             LostReason::Released => None,
@@ -175,10 +180,8 @@ impl Hub {
         if let Some(how) = gone {
             return Err(Problem::new(Code::Unclaimed, format!("the grant {how}; ask again with a fresh id")));
         }
-        let lease = self.sessions.get(&session).map_or(0, |session| millis(session.ttl));
-        let names = past.keys.iter().map(|key| key.name.clone()).collect();
-        let grant = crate::wire::Grant { token: past.token, names, mode: past.claim.mode(), lease_ms: lease };
-        Ok((None, Reply::After(self.promised, Response::Granted(grant))))
+        let response = self.told(session, past.token, &past.keys, past.claim, &want.terms.value);
+        Ok((None, Reply::After(self.promised, response)))
     }
 
     fn ask_first(&mut self, now: Time, caller: &Caller, session: SessionId, want: Want) -> Result<Reply, Problem> {
@@ -469,25 +472,19 @@ impl Hub {
 
     /// A grant as its holder is told of it.
     pub(super) fn granted(&self, grant: &Grant) -> Response {
-        if let Some(key) = grant.keys.first().filter(|key| key.space == Space::Election) {
-            return Response::Elected(self.leader(&key.name, grant));
-        }
-        let lease_ms = self.sessions.get(&grant.session).map_or(0, |session| millis(session.ttl));
-        let names = grant.keys.iter().map(|key| key.name.clone()).collect();
-        Response::Granted(crate::wire::Grant { token: grant.token, names, mode: grant.claim.mode(), lease_ms })
+        self.told(grant.session, grant.token, &grant.keys, grant.claim, &grant.terms.value)
     }
-}
 
-pub(super) fn claim_of(mode: Mode, permits: Option<u32>, take: u32) -> Result<Claim, Problem> {
-    let refuse = |detail: String| Err(Problem::new(Code::BadRequest, detail));
-    match (mode, permits) {
-        (Mode::Shared, Some(_)) => refuse("a semaphore has no shared mode; leave out `mode` or `permits`".into()),
-        (_, Some(of)) if take == 0 || take > of => {
-            refuse(format!("a semaphore of {of} permits gives 1 to {of} at a time; {take} were asked for"))
+    fn told(&self, session: SessionId, token: Token, keys: &[Key], claim: Claim, value: &Arc<str>) -> Response {
+        if let Some(key) = keys.first().filter(|key| key.space == Space::Election) {
+            return Response::Elected(self.leader(&key.name, session, token, value));
         }
-        (_, None) if take != 1 => refuse("`take` goes with `permits`".into()),
-        (Mode::Exclusive, Some(of)) => Ok(Claim::Permits { of, take }),
-        (Mode::Exclusive, None) => Ok(Claim::Exclusive),
-        (Mode::Shared, None) => Ok(Claim::Shared),
+        let lease_ms = self.lease_ms(session);
+        let names = keys.iter().map(|key| key.name.clone()).collect();
+        Response::Granted(crate::wire::Grant { token, names, mode: claim.mode(), lease_ms })
+    }
+
+    pub(super) fn lease_ms(&self, session: SessionId) -> u64 {
+        self.sessions.get(&session).map_or(0, |session| millis(session.ttl))
     }
 }

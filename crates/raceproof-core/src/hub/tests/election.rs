@@ -127,6 +127,22 @@ fn e7_a_transfer_goes_to_the_named_candidate_before_all_others() {
 }
 
 #[test]
+fn l12_a_campaign_that_is_asked_again_after_its_term_is_answered_as_the_first_time() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    let named = || {
+        let request = Some(RequestId::new("r"));
+        Request::Campaign(Campaign { election: "primary".into(), request, value: "a:80".into(), wait_ms: 0 })
+    };
+    let asked = bench.send(a.conn, None, named());
+    let leader = bench.elected(asked);
+    let resign = Resign { election: "primary".into(), term: leader.term, to: None };
+    bench.ask(a.conn, Request::Resign(resign)).expect("it led");
+    let late = bench.send(a.conn, None, named());
+    assert_eq!(bench.elected(late), leader);
+}
+
+#[test]
 fn an_election_and_a_lock_of_one_name_are_strangers() {
     let mut bench = Bench::new();
     let (a, b) = (bench.client("a"), bench.client("b"));
