@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::locks::Want;
-use super::sessions::millis;
+use super::want::Want;
 use super::{Caller, ConnKind, Hub, Mutation, Reply};
-use crate::id::{ConnId, SessionId};
-use crate::lock::{Claim, Grant, Key, Terms, Ticket};
+use crate::id::{ConnId, SessionId, Token};
+use crate::lock::{Claim, Key, Terms, Ticket};
 use crate::time::Time;
 use crate::wire::{Campaign, Class, Code, Election, Event, Leader, Problem, Resign, Response};
 

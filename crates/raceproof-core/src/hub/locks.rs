@@ -1,99 +1,22 @@
 //! Locks: from asking to being granted (L1, L3, L4, L6, L12).
 
-use std::collections::BTreeSet;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustc_hash::FxHasher;
-
 use super::sessions::millis;
+use super::want::{Want, fingerprint};
 use super::{Caller, ConnKind, Hub, Mutation, Op, PastGrant, Reply, Timer, session_unknown};
 use crate::id::{ConnId, Lsn, RequestId, SessionId, Token};
 use crate::lock::{Blocked, Claim, Grant, Key, Space, Terms, Ticket, Wait, WaitId};
 use crate::session::Asked;
 use crate::time::Time;
-use crate::wire::{Acquire, Class, Code, CycleMember, LostReason, Mode, Problem, Response, WAIT_MS_FOREVER};
-
-/// A request for locks or for the lead, checked.
-pub(super) struct Want {
-    pub(super) keys: Vec<Key>,
-    pub(super) claim: Claim,
-    pub(super) terms: Terms,
-    pub(super) rank: u16,
-    pub(super) wait_ms: u64,
-}
-
-impl Want {
-    fn fingerprint(&self) -> u64 {
-        fingerprint(&self.keys, self.claim)
-    }
-}
-
-/// Tells apart requests for different things under one id.
-fn fingerprint(keys: &[Key], claim: Claim) -> u64 {
-    let mut hasher = FxHasher::default();
-    (keys, claim).hash(&mut hasher);
-    hasher.finish()
-}
+use crate::wire::{Acquire, Class, Code, CycleMember, LostReason, Problem, Response, WAIT_MS_FOREVER};
 
 impl Hub {
     pub(super) fn acquire(&mut self, now: Time, caller: &Caller, acquire: Acquire) -> Result<Reply, Problem> {
         let session = self.speaker(caller)?;
         let want = self.checked(acquire)?;
         self.ask(now, caller, session, want)
-    }
-
-    fn checked(&self, acquire: Acquire) -> Result<Want, Problem> {
-        let max = self.config.names_max;
-        if acquire.names.is_empty() || acquire.names.len() > max {
-            let detail = format!("a request takes 1 to {max} names; this one has {}", acquire.names.len());
-            return Err(Problem::new(Code::BadRequest, detail));
-        }
-        let mut seen = BTreeSet::new();
-        for name in &acquire.names {
-            self.check_name(name)?;
-            if !seen.insert(name) {
-                return Err(Problem::new(Code::BadRequest, format!("{name:?} is named twice")));
-            }
-        }
-        for text in [acquire.request.as_ref().map(RequestId::as_str), acquire.owner.as_deref()].into_iter().flatten() {
-            self.check_short(text)?;
-        }
-        if acquire.lock_delay_ms > self.config.lock_delay_ms_max {
-            let max = self.config.lock_delay_ms_max;
-            let detail = format!("a lock-delay lasts at most {max} ms; {} was asked for", acquire.lock_delay_ms);
-            return Err(Problem::new(Code::BadRequest, detail));
-        }
-        let claim = claim_of(acquire.mode, acquire.permits, acquire.take)?;
-        let terms = Terms {
-            class: acquire.class,
-            lock_delay_ms: acquire.lock_delay_ms,
-            request: acquire.request,
-            value: Arc::from(""),
-            owner: acquire.owner,
-            flows: true,
-        };
-        let keys = acquire.names.into_iter().map(Key::lock).collect();
-        Ok(Want { keys, claim, terms, rank: u16::from(acquire.priority), wait_ms: acquire.wait_ms })
-    }
-
-    pub(super) fn check_name(&self, name: &str) -> Result<(), Problem> {
-        let max = self.config.name_bytes_max;
-        if name.is_empty() || name.len() > max {
-            let detail = format!("a name has 1 to {max} bytes; this one has {}", name.len());
-            return Err(Problem::new(Code::NameInvalid, detail));
-        }
-        Ok(())
-    }
-
-    pub(super) fn check_short(&self, text: &str) -> Result<(), Problem> {
-        let max = self.config.request_bytes_max;
-        if text.is_empty() || text.len() > max {
-            let detail = format!("a request id or an owner has 1 to {max} bytes; this one has {}", text.len());
-            return Err(Problem::new(Code::BadRequest, detail));
-        }
-        Ok(())
     }
 
     /// Grants, queues or refuses; a request that was asked before is answered as before (L12).

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use super::locks::claim_of;
+use super::want::claim_of;
 use super::{Hub, Mutation, Op};
 use crate::id::{Lsn, SessionId, Token};
 use crate::lock::{Grant, Key, Terms};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::id::RequestId;
+use crate::id::{RequestId, SessionKey};
 use crate::wire::{Acquire, Campaign, Class, Grant, Held, Leader, Mode, OnDisconnect, Open, Release, Resign, Resume};
 
 /// A hub with its disk, driven by hand. Unless told otherwise the disk is instant.
