@@ -45,11 +45,12 @@ impl LockDelay {
     }
 
     fn listed(&mut self, ledger: &Ledger, table: &LockPage) {
+        // What is listed as closed after its time was open in between, and is known to be closed only from here on.
+        self.closed.retain(|_, (_, until)| *until > ledger.at);
         for (name, left_ms) in table.locks.iter().filter_map(|lock| Some((&lock.name, lock.delay_left_ms?))) {
             let until = ledger.at + true_micros(left_ms * 1_000, self.hub_drift_ppm).saturating_sub(2);
             self.closed.entry(name.clone()).or_insert((ledger.at, until)).1 = until;
         }
-        self.closed.retain(|_, (_, until)| *until > ledger.at);
     }
 
     fn granted(&mut self, ledger: &Ledger, token: Token, asked: &Asked) -> Result<(), String> {
@@ -137,5 +138,47 @@ impl Invariant for LockDelay {
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raceproof_core::wire::{Acquire, Lock};
+
+    use super::*;
+    use crate::invariants::Taking;
+
+    fn closed_for(delay_left_ms: u64) -> LockPage {
+        let lock = Lock {
+            name: "x".into(),
+            permits: None,
+            holders: Vec::new(),
+            waiters_count: 0,
+            waiters: Vec::new(),
+            delay_left_ms: Some(delay_left_ms),
+        };
+        LockPage { locks: vec![lock], next: None }
+    }
+
+    fn asked(at: Instant) -> Asked {
+        let taking = Taking::of(&Request::Acquire(Acquire::one("x"))).expect("an acquire");
+        Asked { session: SessionId::new(1), taking, at, copies: 1 }
+    }
+
+    #[test]
+    fn a_name_that_was_open_between_two_looks_is_known_to_be_closed_only_from_the_second_on() {
+        let (mut delays, mut ledger) = (LockDelay::new(0), Ledger::default());
+        let token = Token::new(1);
+        for at in [1_000, 4_000] {
+            ledger.at = at;
+            delays.listed(&ledger, &closed_for((7_000 - at) / 1_000));
+        }
+        assert!(delays.granted(&ledger, token, &asked(500)).is_ok(), "it may have been granted before");
+        assert!(delays.granted(&ledger, token, &asked(2_000)).is_err(), "it was closed all the time");
+        ledger.at = 9_000;
+        delays.listed(&ledger, &closed_for(5));
+        assert!(delays.granted(&ledger, token, &asked(2_000)).is_ok(), "it was open for a while after 7 ms");
+        ledger.at = 9_500;
+        assert!(delays.granted(&ledger, token, &asked(9_200)).is_err());
     }
 }
