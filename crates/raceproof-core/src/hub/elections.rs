@@ -108,6 +108,9 @@ impl Hub {
         for name in std::mem::take(&mut self.elections_changed) {
             let Some(observers) = self.observers.get(&name).cloned() else { continue };
             let election = Election { candidates: Vec::new(), ..self.election(now, name) };
+            if election.leader.is_some() && self.config.has(Mutation::LeaderUntold) {
+                continue;
+            }
             for conn in observers {
                 self.push(conn, self.lsn_of_this_input(), Event::Leader(election.clone()));
             }

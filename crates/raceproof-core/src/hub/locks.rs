@@ -113,7 +113,9 @@ impl Hub {
         if want.wait_ms == 0 && self.config.has(Mutation::FreeRefused) && self.had(session, &want) {
             return Err(self.refusal(now, &want, gated));
         }
-        if !gated && self.table.is_free(&want.keys, want.claim, want.rank) {
+        let barges = want.wait_ms == 0 && self.config.has(Mutation::TryBarges);
+        let rank = if barges { Ticket::RANK_CHOSEN } else { want.rank };
+        if !gated && self.table.is_free(&want.keys, want.claim, rank) {
             let token = self.grant(now, session, want.keys, want.claim, want.terms);
             let Some(grant) = self.table.grant(token) else { return Err(session_unknown(session)) };
             let (lsn, response) = (grant.visible_from, self.granted(grant));
@@ -338,6 +340,9 @@ impl Hub {
     /// Nobody is there to take the grant: it passes on unless its session comes back in time (L4). Safe, because it
     /// was not sent to anyone.
     fn leave_unclaimed(&mut self, now: Time, session: SessionId, token: Token) {
+        if self.config.has(Mutation::UnclaimedKept) {
+            return;
+        }
         let claim = self.config.claim;
         if let Some(session) = self.sessions.get_mut(&session) {
             let at = now + claim.min(session.ttl / 2);

@@ -58,6 +58,20 @@ pub enum Mutation {
     CandidateForgotten,
     /// Takes a grant that is over for one that is held, when its session tries again.
     FreeRefused,
+    /// Lets one that does not wait past those who do.
+    TryBarges,
+    /// Keeps a grant whose waiter is not there to be told, however long it takes to claim it.
+    UnclaimedKept,
+    /// Ends every session with its connection.
+    ConnectionEndsAll,
+    /// Ends no session with its connection.
+    ConnectionEndsNone,
+    /// Forgets at a start what the log knows of the class `reclaim`: whoever holds it will say so.
+    ReclaimForgotten,
+    /// Takes nothing back that a holder reports after a crash.
+    ReclaimRefused,
+    /// Tells observers that nobody leads, and not who does.
+    LeaderUntold,
 }
 
 #[cfg(feature = "mutations")]
@@ -91,5 +105,12 @@ impl Mutation {
         Self::UndeliveredKept,
         Self::CandidateForgotten,
         Self::FreeRefused,
+        Self::TryBarges,
+        Self::UnclaimedKept,
+        Self::ConnectionEndsAll,
+        Self::ConnectionEndsNone,
+        Self::ReclaimForgotten,
+        Self::ReclaimRefused,
+        Self::LeaderUntold,
     ];
 }

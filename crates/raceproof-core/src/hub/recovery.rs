@@ -54,7 +54,9 @@ impl Hub {
     /// Installs again a grant that a session reports and the log does not know, if nothing speaks against it.
     pub(super) fn reclaim_grant(&mut self, now: Time, id: SessionId, held: Held) {
         let token = held.token;
-        let Some(recovery) = &self.recovery else { return };
+        let Some(recovery) = self.recovery.as_ref().filter(|_| !self.config.has(Mutation::ReclaimRefused)) else {
+            return;
+        };
         let awaited = recovery.awaited.contains(&id) && token <= recovery.token_max && held.class == Class::Reclaim;
         let known = self.sessions.get(&id).is_none_or(|session| session.past(token).is_some());
         let named = !held.names.is_empty()

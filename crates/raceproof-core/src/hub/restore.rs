@@ -12,7 +12,7 @@ use crate::id::{Lsn, SessionId, SessionKey, Token};
 use crate::lock::Grant;
 use crate::session::{Asked, Session};
 use crate::time::Time;
-use crate::wire::LostReason;
+use crate::wire::{Class, LostReason};
 
 /// What only a restore keeps track of.
 struct Reading {
@@ -85,6 +85,9 @@ impl Hub {
     }
 
     fn insert_restored(&mut self, grant: Grant) {
+        if grant.terms.class == Class::Reclaim && self.config.has(Mutation::ReclaimForgotten) {
+            return;
+        }
         if let Some(session) = self.sessions.get_mut(&grant.session) {
             session.grants.insert(grant.token);
             if let Some(request) = &grant.terms.request {

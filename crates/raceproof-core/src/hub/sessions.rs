@@ -268,7 +268,8 @@ impl Hub {
         }
         session.conn = None;
         let (sid, waits) = (session.id, session.waits.clone());
-        if session.on_disconnect == OnDisconnect::End {
+        let ends = session.on_disconnect == OnDisconnect::End || self.config.has(Mutation::ConnectionEndsAll);
+        if ends && !self.config.has(Mutation::ConnectionEndsNone) {
             self.end_session(now, sid, LostReason::Disconnected);
             return;
         }

@@ -3,6 +3,7 @@
 
 mod elections;
 mod l10_release;
+mod l11_sessions;
 mod l12_retry;
 mod l13_classes;
 mod l1_exclusion;
@@ -49,6 +50,7 @@ pub fn all(hub_drift_ppm: i64) -> Vec<Box<dyn Invariant>> {
         Box::new(l7_memory::Memory),
         Box::new(l8_holder::Holder::new(hub_drift_ppm)),
         Box::<l10_release::Release>::default(),
+        Box::<l11_sessions::Sessions>::default(),
         Box::<l12_retry::Retry>::default(),
         Box::new(l13_classes::Classes),
         Box::<elections::Elections>::default(),
