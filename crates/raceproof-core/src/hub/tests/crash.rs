@@ -1,5 +1,30 @@
 use super::*;
 
+fn reclaim(name: &str) -> Acquire {
+    Acquire { class: Class::Reclaim, ..lock(name) }
+}
+
+impl Bench {
+    /// Takes a name in the class `reclaim` that the disk never hears of, after one that it does: the log has to say
+    /// first that there are such grants.
+    fn take_unwritten(&mut self, client: Client, name: &str) -> Token {
+        let asked = self.acquire(client, reclaim("first"));
+        self.granted(asked);
+        self.slow_disk = true;
+        let asked = self.acquire(client, reclaim(name));
+        let token = self.granted(asked).token;
+        self.slow_disk = false;
+        token
+    }
+
+    /// A new connection for a session that says that it holds `x`; what it keeps, and what it has lost.
+    fn bring_back(&mut self, client: Client, token: Token) -> (Client, Vec<Token>, Vec<Token>) {
+        let (client, resumed) = self.resume(client, vec![held(token, "x", Class::Reclaim)], &[]);
+        let Response::Resumed { held, lost, .. } = resumed else { panic!("{resumed:?}") };
+        (client, held, lost)
+    }
+}
+
 #[test]
 fn l2_tokens_increase_across_a_crash() {
     let mut bench = Bench::new();
@@ -26,13 +51,7 @@ fn l2_tokens_increase_across_a_crash() {
 fn l2_l13_a_reclaim_token_that_never_reached_the_disk_is_not_given_again() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
-    let asked = bench.acquire(a, reclaim("first"));
-    bench.granted(asked);
-    bench.slow_disk = true;
-    let asked = bench.acquire(a, reclaim("x"));
-    let token = bench.granted(asked).token;
-    bench.slow_disk = false;
+    let token = bench.take_unwritten(a, "x");
     bench.crash();
     bench.pass(1_010);
     let b = bench.client("b");
@@ -43,13 +62,7 @@ fn l2_l13_a_reclaim_token_that_never_reached_the_disk_is_not_given_again() {
 fn l2_l13_a_recovery_that_settled_leaves_its_tokens_used() {
     let mut bench = Bench::new();
     let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
-    let asked = bench.acquire(a, reclaim("first"));
-    bench.granted(asked);
-    bench.slow_disk = true;
-    let asked = bench.acquire(a, reclaim("x"));
-    let token = bench.granted(asked).token;
-    bench.slow_disk = false;
+    let token = bench.take_unwritten(a, "x");
     bench.crash();
     bench.pass(1_010);
     bench.flush();
@@ -146,7 +159,6 @@ fn l13_a_durable_grant_is_told_only_once_it_is_on_disk() {
 fn l13_a_reclaim_grant_waits_for_no_flush_after_the_first() {
     let mut bench = Bench::new();
     let a = bench.client("a");
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
     bench.slow_disk = true;
     let first = bench.acquire(a, reclaim("first"));
     assert!(bench.waits(first), "the log has to say first that there are such grants");
@@ -179,23 +191,16 @@ fn l13_over_http_a_reclaim_grant_waits_like_a_durable_one() {
 #[test]
 fn l13_after_a_crash_nothing_is_granted_until_reclaimers_came_back_or_ran_out() {
     let mut bench = Bench::new();
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
     let a = bench.client_with("a", 1_000, OnDisconnect::Keep);
     let b = bench.client_with("b", 1_000, OnDisconnect::Keep);
-    let asked = bench.acquire(a, reclaim("first"));
-    bench.granted(asked);
-    bench.slow_disk = true;
-    let asked = bench.acquire(a, reclaim("x"));
-    let token = bench.granted(asked).token;
-    bench.slow_disk = false;
+    let token = bench.take_unwritten(a, "x");
     bench.crash();
 
     let (b, _) = bench.resume(b, vec![], &[]);
     let attempt = bench.acquire(b, Acquire { wait_ms: 0, ..lock("x") });
     assert_eq!(bench.refused(attempt).code, Code::Unavailable);
     let waiting = bench.acquire(b, lock("x"));
-    let (a, resumed) = bench.resume(a, vec![held(token, "x", Class::Reclaim)], &[]);
-    let Response::Resumed { held: kept, lost, .. } = resumed else { panic!() };
+    let (a, kept, lost) = bench.bring_back(a, token);
     assert_eq!((kept, lost), (vec![token], vec![]), "taken up again");
     assert!(bench.waits(waiting), "a holds it");
     bench.release(a, "x", token).expect("held");
@@ -205,7 +210,6 @@ fn l13_after_a_crash_nothing_is_granted_until_reclaimers_came_back_or_ran_out() 
 #[test]
 fn l13_the_greater_token_is_right() {
     let mut bench = Bench::new();
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
     let (a, b) = (bench.client("a"), bench.client("b"));
     let asked = bench.acquire(a, reclaim("x"));
     let old = bench.granted(asked).token;
@@ -216,9 +220,7 @@ fn l13_the_greater_token_is_right() {
     bench.slow_disk = false;
     bench.crash();
     assert_eq!(bench.look("x").0, [old], "the release was lost");
-    let (_, resumed) = bench.resume(b, vec![held(token, "x", Class::Reclaim)], &[]);
-    let Response::Resumed { held: kept, .. } = resumed else { panic!() };
-    assert_eq!(kept, [token]);
+    assert_eq!(bench.bring_back(b, token).1, [token]);
     assert_eq!(bench.look("x").0, [token]);
     let (_, resumed) = bench.resume(a, vec![], &[]);
     let Response::Resumed { held: kept, .. } = resumed else { panic!() };
@@ -228,7 +230,6 @@ fn l13_the_greater_token_is_right() {
 #[test]
 fn l13_what_was_stolen_is_not_brought_back() {
     let mut bench = Bench::new();
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
     let (a, b) = (bench.client("a"), bench.client("b"));
     let asked = bench.acquire(a, reclaim("x"));
     let token = bench.granted(asked).token;
@@ -239,18 +240,14 @@ fn l13_what_was_stolen_is_not_brought_back() {
     let newer = bench.granted(asked).token;
     bench.slow_disk = false;
     bench.crash();
-    let (_, resumed) = bench.resume(a, vec![held(token, "x", Class::Reclaim)], &[]);
-    let Response::Resumed { held: kept, lost, .. } = resumed else { panic!() };
+    let (_, kept, lost) = bench.bring_back(a, token);
     assert_eq!((kept, lost), (vec![], vec![token]));
-    let (_, resumed) = bench.resume(b, vec![held(newer, "x", Class::Reclaim)], &[]);
-    let Response::Resumed { held: kept, .. } = resumed else { panic!() };
-    assert_eq!(kept, [newer]);
+    assert_eq!(bench.bring_back(b, newer).1, [newer]);
 }
 
 #[test]
 fn l13_a_grant_after_a_theft_waits_until_the_theft_is_on_disk() {
     let mut bench = Bench::new();
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
     let (a, b) = (bench.client("a"), bench.client("b"));
     let asked = bench.acquire(a, reclaim("x"));
     bench.granted(asked);
@@ -266,21 +263,15 @@ fn l13_a_grant_after_a_theft_waits_until_the_theft_is_on_disk() {
 #[test]
 fn a_crash_during_recovery_recovers_again() {
     let mut bench = Bench::new();
-    let reclaim = |name: &str| Acquire { class: Class::Reclaim, ..lock(name) };
     let (a, b) = (bench.client("a"), bench.client("b"));
-    let asked = bench.acquire(a, reclaim("first"));
-    bench.granted(asked);
-    bench.slow_disk = true;
-    let asked = bench.acquire(a, reclaim("x"));
-    let token = bench.granted(asked).token;
-    bench.slow_disk = false;
+    let token = bench.take_unwritten(a, "x");
     bench.crash();
     bench.flush();
     bench.crash();
     let (b, _) = bench.resume(b, vec![], &[]);
     let waiting = bench.acquire(b, lock("x"));
     assert!(bench.waits(waiting));
-    bench.resume(a, vec![held(token, "x", Class::Reclaim)], &[]);
+    assert_eq!(bench.bring_back(a, token).1, [token]);
     assert!(bench.waits(waiting));
     assert_eq!(bench.look("x").0, [token]);
 }
