@@ -72,7 +72,7 @@ impl Hub {
         let Some(conn) = self.conns.get_mut(&caller.conn).filter(|conn| conn.kind == ConnKind::Socket) else {
             return Err(Problem::new(Code::BadRequest, "events need a WebSocket"));
         };
-        if conn.observed.len() >= max {
+        if conn.observed.len() >= max && !conn.observed.contains(&election) {
             let detail = format!("a connection observes at most {max} elections");
             return Err(Problem::new(Code::TooManyRequests, detail));
         }

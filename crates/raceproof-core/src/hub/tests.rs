@@ -1,9 +1,11 @@
 //! Hand-driven: a fake clock, a fake disk, and every output looked at.
 
+mod claims;
 mod crash;
 mod deadlock;
 mod election;
 mod leases;
+mod limits;
 mod locks;
 mod model;
 mod retry;

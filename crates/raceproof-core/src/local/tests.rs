@@ -161,3 +161,40 @@ fn l4_a_grant_that_was_adopted_unclaimed_is_given_back_by_whoever_gives_up() {
     assert!(!local.uses(&"a".into()));
     assert_eq!((local.next_claim(), local.pending()), (None, 0));
 }
+
+#[test]
+fn a_quarter_of_a_million_wait_and_one_more_is_refused() {
+    let mut local = local();
+    let waits_max = Config::default().waiters_max;
+    assert_eq!(waits_max, 250_000);
+    let held = local.acquire(START, exclusive("a", 0, "holder")).unwrap();
+    let held = token(local.claim(START, held));
+    let waits: Vec<_> = (0..waits_max)
+        .map(|wait| {
+            let name = if wait % 2 == 0 { "a" } else { "b" };
+            local.acquire(START, exclusive(name, WAIT_MS_FOREVER, &wait.to_string())).unwrap()
+        })
+        .collect();
+    outputs(&mut local);
+    // The first of `b` holds it, and so waits no more.
+    let first = token(local.claim(START, waits[1]));
+    let last = local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "last")).unwrap();
+    assert_eq!(local.claim(START, last), None);
+    let late = |local: &mut Local, name: &str, wait_ms: u64| {
+        let op = local.acquire(START, exclusive(name, wait_ms, "late")).unwrap();
+        match local.claim(START, op) {
+            Some(Err(OpError::Refused(problem))) => Some(problem.code),
+            Some(Ok(_)) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(late(&mut local, "a", WAIT_MS_FOREVER), Some(Code::TooManyWaiters));
+    assert_eq!(late(&mut local, "a", 0), Some(Code::LockHeld), "it would not wait");
+    assert_eq!(late(&mut local, "free", WAIT_MS_FOREVER), None, "nor need to");
+    local.release(START, "a".into(), held).unwrap();
+    let next = token(local.claim(START, waits[0]));
+    assert!(next > first, "the queue goes on");
+    let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "late")).unwrap();
+    assert_eq!(local.claim(START, op), None, "there is room for one");
+    assert_eq!(late(&mut local, "a", WAIT_MS_FOREVER), Some(Code::TooManyWaiters));
+}
