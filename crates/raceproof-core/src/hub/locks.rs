@@ -345,7 +345,7 @@ impl Hub {
         }
         let claim = self.config.claim;
         if let Some(session) = self.sessions.get_mut(&session) {
-            let at = now + claim.min(session.ttl / 2);
+            let at = now + claim.min(session.lease.ttl / 2);
             session.unclaimed.insert(token, at);
             self.timers.arm(at, Timer::Claim(token));
         }
@@ -413,6 +413,6 @@ impl Hub {
     }
 
     pub(super) fn lease_ms(&self, session: SessionId) -> u64 {
-        self.sessions.get(&session).map_or(0, |session| millis(session.ttl))
+        self.sessions.get(&session).map_or(0, |session| millis(session.lease.ttl))
     }
 }

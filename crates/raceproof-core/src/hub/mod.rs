@@ -19,6 +19,7 @@ mod face;
 mod inside;
 mod locks;
 mod mutation;
+mod paged;
 mod queries;
 mod record;
 mod recovery;
@@ -42,6 +43,7 @@ pub use self::face::{Caller, ConnKind, Output, Stats};
 pub use self::mutation::Mutation;
 #[cfg(not(feature = "mutations"))]
 use self::mutation::Mutation;
+use self::paged::Paged;
 #[cfg(feature = "log")]
 pub use self::record::DecodeError;
 use self::record::Op;
@@ -92,8 +94,7 @@ pub struct Hub {
     unix_ms_at_zero: u64,
     tokens: Tokens,
     table: LockTable,
-    /// Boxed, so that finding one among many thousands stays within the cache.
-    sessions: BTreeMap<SessionId, Box<Session>>,
+    sessions: Paged<Box<Session>>,
     session_last: SessionId,
     conns: FxHashMap<ConnId, Conn>,
     replies: FxHashMap<WaitId, Vec<(ConnId, u64)>>,
@@ -143,7 +144,7 @@ impl Hub {
             called: now,
             unix_ms_at_zero: 0,
             table,
-            sessions: BTreeMap::new(),
+            sessions: Paged::default(),
             session_last: SessionId::new(0),
             conns: FxHashMap::default(),
             replies: FxHashMap::default(),
@@ -352,7 +353,8 @@ impl Hub {
             let record = Record { ops: std::mem::take(&mut self.ops) };
             self.outputs.push_back(Output::Append { lsn: self.lsn, record });
         }
-        for (after, output) in std::mem::take(&mut self.staged) {
+        let mut staged = std::mem::take(&mut self.staged);
+        for (after, output) in staged.drain(..) {
             debug_assert!(after <= self.lsn, "a wait for a record that is not there: {after} of {}", self.lsn);
             if after <= self.flushed || self.config.has(Mutation::GrantBeforeFlush) {
                 self.emit(output);
@@ -367,6 +369,9 @@ impl Hub {
                 self.outputs.push_back(Output::Flush { lsn: after });
             }
         }
+        // Its room is for what the next input has to say; most have little.
+        staged.shrink_to(64);
+        self.staged = staged;
     }
 
     fn emit(&mut self, output: Output) {

@@ -97,7 +97,7 @@ impl Hub {
 
     pub(super) fn list_sessions(&self, now: Time, page: &Page) -> Result<Reply, Problem> {
         let limit = page.limit.clamp(1, PAGE_MAX) as usize;
-        let after = match page.after.as_deref() {
+        let after: u64 = match page.after.as_deref() {
             None => 0,
             Some(text) => text.parse().map_err(|_| {
                 Problem::new(Code::BadRequest, format!("{text:?} is not the `next` of a page of sessions"))
@@ -105,15 +105,14 @@ impl Hub {
         };
         let mut found: Vec<_> = self
             .sessions
-            .range(SessionId::new(after).next()..)
-            .map(|(_, session)| session)
+            .values_from(SessionId::new(after.saturating_add(1)))
             .filter(|session| session.name.starts_with(&*page.prefix))
             .take(limit + 1)
             .map(|session| SessionInfo {
                 session: session.id,
                 name: session.name.clone(),
-                ttl_ms: millis(session.ttl),
-                lease_left_ms: millis(session.expires.since(now)),
+                ttl_ms: millis(session.lease.ttl),
+                lease_left_ms: millis(session.lease.expires.since(now)),
                 connected: session.conn.is_some(),
                 grants: session.grants.len() as u64,
                 waits: session.waits.len() as u64,
@@ -146,7 +145,7 @@ impl Hub {
             take: grant.claim.take(),
             class: grant.terms.class,
             age_ms: self.unix_ms(now).saturating_sub(grant.since_unix_ms),
-            lease_left_ms: session.map_or(0, |session| millis(session.expires.since(now))),
+            lease_left_ms: session.map_or(0, |session| millis(session.lease.expires.since(now))),
         }
     }
 

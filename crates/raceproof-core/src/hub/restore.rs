@@ -157,10 +157,10 @@ impl Hub {
         let now = reading.now;
         for session in self.sessions.values_mut() {
             if self.config.has(Mutation::NoGrace) {
-                session.expires = now;
-                session.lease_timer = now;
+                session.lease.expires = now;
+                session.lease.timer = now;
             }
-            self.timers.arm(session.lease_timer, Timer::Lease(session.id));
+            self.timers.arm(session.lease.timer, Timer::Lease(session.id));
         }
         let delays: Vec<_> = self.table.delays().map(|(key, until)| (key.clone(), until)).collect();
         for (key, until) in delays {
@@ -194,7 +194,7 @@ impl Hub {
             id: session.id,
             secret: session.key().secret,
             name: session.name.clone(),
-            ttl_ms: millis(session.ttl),
+            ttl_ms: millis(session.lease.ttl),
             on_disconnect: session.on_disconnect,
             socket: session.socket,
             past: session.past_all().cloned().collect(),

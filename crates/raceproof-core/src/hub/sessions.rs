@@ -30,7 +30,7 @@ impl Hub {
                 conn.session = Some(key.id);
             }
         }
-        self.timers.arm(session.expires, Timer::Lease(key.id));
+        self.timers.arm(session.lease.expires, Timer::Lease(key.id));
         self.sessions.insert(key.id, Box::new(session));
         self.ops.push(Op::Opened {
             id: key.id,
@@ -92,7 +92,7 @@ impl Hub {
         self.bind(id, caller.conn);
         let Some(session) = self.sessions.get_mut(&id) else { return Err(session_unknown(id)) };
         session.renew(now);
-        let ttl_ms = millis(session.ttl);
+        let ttl_ms = millis(session.lease.ttl);
         for (token, at) in std::mem::take(&mut session.unclaimed) {
             self.timers.disarm(at, Timer::Claim(token));
         }
@@ -157,7 +157,7 @@ impl Hub {
         let id = self.speaker(caller)?;
         let Some(session) = self.sessions.get_mut(&id) else { return Err(session_unknown(id)) };
         session.renew(now);
-        Ok(Reply::Now(Response::Renewed { ttl_ms: millis(session.ttl) }))
+        Ok(Reply::Now(Response::Renewed { ttl_ms: millis(session.lease.ttl) }))
     }
 
     /// The server stood still for `gap`.
@@ -183,9 +183,9 @@ impl Hub {
     pub(super) fn lease_due(&mut self, now: Time, id: SessionId) {
         let late = if self.config.has(Mutation::ExpiryLate) { Duration::from_secs(1) } else { Duration::ZERO };
         match self.sessions.get_mut(&id) {
-            Some(session) if session.expires + late > now => {
-                session.lease_timer = session.expires + late;
-                self.timers.arm(session.lease_timer, Timer::Lease(id));
+            Some(session) if session.lease.expires + late > now => {
+                session.lease.timer = session.lease.expires + late;
+                self.timers.arm(session.lease.timer, Timer::Lease(id));
             }
             Some(_) => {
                 self.stats.expiries_total += 1;
@@ -202,7 +202,7 @@ impl Hub {
         if reason != LostReason::Ended {
             self.revoked = self.lsn_of_this_input();
         }
-        self.timers.disarm(session.lease_timer, Timer::Lease(id));
+        self.timers.disarm(session.lease.timer, Timer::Lease(id));
         for (token, at) in &session.unclaimed {
             self.timers.disarm(*at, Timer::Claim(*token));
         }

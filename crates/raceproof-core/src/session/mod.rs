@@ -25,6 +25,19 @@ pub enum Asked {
     Refused(u64, Box<Problem>),
 }
 
+/// A session's lease: all that a renewal looks at, in one place.
+#[derive(Debug)]
+pub struct Lease {
+    /// Its length.
+    pub ttl: Duration,
+    /// When it ends.
+    pub expires: Time,
+    /// When its timer fires: at `expires` or before.
+    pub timer: Time,
+    /// Whether it was given for a stall of the hub, and the session has not been heard of since.
+    graced: bool,
+}
+
 /// A client's presence.
 #[derive(Debug)]
 pub struct Session {
@@ -34,7 +47,7 @@ pub struct Session {
     /// Its name, for people.
     pub name: Arc<str>,
     /// Its lease.
-    pub ttl: Duration,
+    pub lease: Lease,
     /// What the end of its connection means.
     pub on_disconnect: OnDisconnect,
     /// Whether it was opened over a socket, and so can come back and say what it holds.
@@ -43,12 +56,6 @@ pub struct Session {
     pub conn: Option<ConnId>,
     /// The number that its client gave the connection that resumed it last.
     pub attempt: u64,
-    /// When its lease ends.
-    pub expires: Time,
-    /// Whether it was given a lease for a stall of the hub, and has not been heard of since.
-    graced: bool,
-    /// When the timer of its lease fires: at `expires` or before.
-    pub lease_timer: Time,
     /// What it holds.
     pub grants: BTreeSet<Token>,
     /// Which of its requests wait.
@@ -68,14 +75,11 @@ impl Session {
             id: key.id,
             secret: key.secret,
             name,
-            ttl,
+            lease: Lease { ttl, expires: now + ttl, timer: now + ttl, graced: false },
             on_disconnect,
             socket: false,
             conn: None,
             attempt: 0,
-            expires: now + ttl,
-            graced: false,
-            lease_timer: now + ttl,
             grants: BTreeSet::new(),
             waits: BTreeSet::new(),
             unclaimed: BTreeMap::new(),
@@ -100,18 +104,18 @@ impl Session {
 
     /// Begins a full lease at `now`. A lease never becomes shorter by it.
     pub fn renew(&mut self, now: Time) {
-        self.graced = false;
-        self.expires = self.expires.max(now + self.ttl);
+        self.lease.graced = false;
+        self.lease.expires = self.lease.expires.max(now + self.lease.ttl);
     }
 
     /// The hub heard nobody for `gap`, until `now` (L5). A full lease, once: a session that is not heard of between two
     /// stalls is only not charged for the second, or a hub that falters often would keep the dead for ever.
     pub fn spare(&mut self, now: Time, gap: Duration) {
-        if self.graced {
-            self.expires += gap;
+        if self.lease.graced {
+            self.lease.expires += gap;
         } else {
             self.renew(now);
-            self.graced = true;
+            self.lease.graced = true;
         }
     }
 

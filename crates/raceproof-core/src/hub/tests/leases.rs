@@ -266,3 +266,24 @@ fn a_hundred_thousand_leases_that_end_at_once_let_others_in_between() {
     }
     assert_eq!(bench.hub.stats().expiries_total, 100_000);
 }
+
+#[test]
+fn sessions_are_paged_in_the_order_of_their_opening() {
+    let mut bench = Bench::new();
+    let clients: Vec<_> = (0..70).map(|i| bench.client(if i % 2 == 0 { "even" } else { "odd" })).collect();
+    let page = |prefix: &str, after: Option<&str>| {
+        Request::Sessions(crate::wire::Page { prefix: prefix.into(), after: after.map(Into::into), limit: 30 })
+    };
+    let mut listed = |request| match bench.ask(clients[0].conn, request).expect("a page") {
+        Response::Sessions(page) => {
+            (page.sessions.iter().map(|session| session.session).collect::<Vec<_>>(), page.next)
+        }
+        other => panic!("{other:?}"),
+    };
+    let odd: Vec<_> = clients.iter().skip(1).step_by(2).map(|client| client.key.id).collect();
+    let (first, next) = listed(page("odd", None));
+    assert_eq!((first.as_slice(), next.as_deref()), (&odd[..30], Some(odd[29].to_string().as_str())));
+    assert_eq!(listed(page("odd", next.as_deref())), (odd[30..].to_vec(), None));
+    assert_eq!(listed(page("", Some(&u64::MAX.to_string()))), (Vec::new(), None));
+    assert_eq!(bench.ask(clients[0].conn, page("", Some("x"))).expect_err("not a page").code, Code::BadRequest);
+}
