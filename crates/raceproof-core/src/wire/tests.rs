@@ -18,6 +18,35 @@ fn frames_survive_a_round_trip() {
 }
 
 #[test]
+fn a_renewal_is_read_as_json_is_however_it_is_written() {
+    let written = ClientFrame { seq: 17, request: Request::Keepalive {} }.to_json();
+    assert_eq!(written, r#"{"seq":17,"request":{"keepalive":{}}}"#);
+    for seq in [
+        "0",
+        "1",
+        "9",
+        "18446744073709551615",
+        "18446744073709551616",
+        "01",
+        "00",
+        "",
+        "+1",
+        "-1",
+        "1.0",
+        "1 ",
+        " 1",
+        "1e2",
+        "x",
+    ] {
+        for end in ["}", "} ", "}}", ",\"x\":1}", ""] {
+            let text = format!(r#"{{"seq":{seq},"request":{{"keepalive":{{}}}}{end}"#);
+            let (read, plainly) = (ClientFrame::from_json(&text), serde_json::from_str::<ClientFrame>(&text));
+            assert_eq!(read.ok(), plainly.ok(), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_frame_with_both_answer_and_event_is_refused() {
     let text = r#"{"seq":1,"re":1,"ok":{"ended":{}},"event":{"draining":{}}}"#;
     assert!(ServerFrame::from_json(text).is_err());
