@@ -4,6 +4,7 @@ use raceproof_core::client::{Failure, OpError, RefusedReason};
 use raceproof_core::wire::{Code, LostReason, Problem};
 
 use crate::election::Leadership;
+use crate::lock::Deadlock;
 
 /// Why `Raceproof::connect` gave no handle.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +36,9 @@ pub enum AcquireError {
     /// The wait was over first; the problem names the holders, if a server answered.
     #[error("{}", .0.detail)]
     TimedOut(Box<Problem>),
-    /// Waiting would have closed a cycle of waiters; the problem has the cycle (L6).
-    #[error("{}", .0.detail)]
-    Deadlock(Box<Problem>),
+    /// Waiting would have closed a cycle of waiters; it says which (L6).
+    #[error("{0}")]
+    Deadlock(Box<Deadlock>),
     /// The server refused it for another reason: see the code.
     #[error("{}", .0.detail)]
     Refused(Box<Problem>),
@@ -72,9 +73,8 @@ impl AcquireError {
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Held(problem) | Self::TimedOut(problem) | Self::Deadlock(problem) | Self::Refused(problem) => {
-                Some(problem)
-            }
+            Self::Held(problem) | Self::TimedOut(problem) | Self::Refused(problem) => Some(problem),
+            Self::Deadlock(deadlock) => Some(deadlock.problem()),
             _ => None,
         }
     }
@@ -86,7 +86,7 @@ impl From<OpError> for AcquireError {
             OpError::Refused(problem) => match problem.code {
                 Code::LockHeld => Self::Held(problem),
                 Code::WaitTimedOut => Self::TimedOut(problem),
-                Code::Deadlock => Self::Deadlock(problem),
+                Code::Deadlock => Self::Deadlock(Box::new(Deadlock::new(problem, Vec::new()))),
                 _ => Self::Refused(problem),
             },
             OpError::Lost(reason) => Self::Lost(reason),

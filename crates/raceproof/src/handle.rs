@@ -13,9 +13,8 @@ use crate::election::Election;
 use crate::error::ReleaseError;
 use crate::lease::Leases;
 use crate::local::Local;
-use crate::lock::Lock;
+use crate::lock::{Lock, Semaphore};
 use crate::names::Names;
-use crate::semaphore::Semaphore;
 
 /// A client of one coordinator: a server, or this process itself. Clones share it.
 ///
@@ -53,6 +52,11 @@ impl Raceproof {
         Self { coordinator: Coordinator::Local(Arc::new(Local::new())) }
     }
 
+    /// As [`Raceproof::local`], for one name.
+    pub(crate) fn single() -> Self {
+        Self { coordinator: Coordinator::Local(Arc::new(Local::single())) }
+    }
+
     #[cfg(feature = "client")]
     pub(crate) fn server(shared: Arc<Shared>) -> Self {
         Self { coordinator: Coordinator::Server(Arc::new(Owner(shared))) }
@@ -70,7 +74,7 @@ impl Raceproof {
 
     /// A semaphore of so many permits. All who use the name at one time must give the same number.
     pub fn semaphore(&self, name: impl Into<Arc<str>>, permits: u32) -> Semaphore {
-        Semaphore::new(self.lock(name), permits)
+        Semaphore::of(self.lock(name), permits)
     }
 
     /// An election.

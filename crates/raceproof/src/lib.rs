@@ -52,7 +52,7 @@ mod handle;
 mod held;
 mod lease;
 mod local;
-mod lock;
+pub mod lock;
 mod names;
 mod observer;
 mod owner;
@@ -61,7 +61,6 @@ mod query;
 pub mod registry;
 pub mod resilience;
 mod rt;
-mod semaphore;
 pub mod service;
 pub mod startup;
 #[cfg(feature = "store")]
@@ -80,7 +79,7 @@ pub use error::{AcquireError, CampaignError, ConnectError, Error, QueryError, Re
 pub use guard::Guard;
 pub use handle::Raceproof;
 pub use lease::{Lease, Leases};
-pub use lock::Lock;
+pub use lock::{Lock, Semaphore};
 pub use observer::{ObserveError, Observer};
 pub use query::Checked;
 pub use raceproof_core::client::{ConnectionState, Failure};
@@ -88,7 +87,6 @@ pub use raceproof_core::id::{SessionId, SessionKey, Token};
 pub use raceproof_core::time::Time;
 pub use raceproof_core::wire;
 pub use raceproof_core::wire::{Class, Code, LostReason, OnDisconnect, Problem};
-pub use semaphore::Semaphore;
 
 /// The README's program, as a doctest.
 #[cfg(all(doctest, feature = "client"))]
@@ -116,6 +114,9 @@ mod rooms {
     #[cfg(feature = "cache")]
     #[doc = include_str!("../../../docs/rooms/cache.md")]
     mod cache {}
+
+    #[doc = include_str!("../../../docs/rooms/lock.md")]
+    mod lock {}
 
     #[doc = include_str!("../../../docs/rooms/resilience.md")]
     mod resilience {}

@@ -16,6 +16,8 @@ mod model_manager;
 mod outage;
 #[path = "../examples/preference_store.rs"]
 mod preference_store;
+#[path = "../examples/transfers.rs"]
+mod transfers;
 #[cfg(feature = "client")]
 #[path = "../examples/websocket_once.rs"]
 mod websocket_once;
@@ -56,6 +58,11 @@ fn t1_t2_background_tasks_run_once_come_back_and_leave_nothing() {
 #[test]
 fn t1_t3_a_model_answers_only_those_who_wait() {
     model_manager::main().unwrap();
+}
+
+#[test]
+fn l1_l4_l6_transfers_lose_no_money_and_nobody_waits_for_ever() {
+    transfers::main().unwrap();
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::Hub;
-use crate::id::{Lsn, SessionId, Token};
-use crate::lock::{Claim, Grant, Key, Terms};
+use crate::id::{ConnId, Lsn, SessionId, Token};
+use crate::lock::{Claim, Grant, Key, LockTable, Terms, WaitId};
 use crate::time::Time;
 use crate::wire::Class;
 
@@ -54,6 +54,16 @@ impl Hub {
     pub(crate) fn names_of(&self, token: Token) -> Vec<Arc<str>> {
         let keys = self.table.grant(token).map(|grant| grant.keys.as_slice()).unwrap_or_default();
         keys.iter().map(|key| Arc::clone(&key.name)).collect()
+    }
+
+    /// Who holds what, and who waits for it.
+    pub(crate) const fn table(&self) -> &LockTable {
+        &self.table
+    }
+
+    /// Who is told when a request is served.
+    pub(crate) fn asker(&self, id: WaitId) -> Option<ConnId> {
+        self.replies.get(&id)?.first().map(|(conn, _)| *conn)
     }
 
     /// How many requests wait.

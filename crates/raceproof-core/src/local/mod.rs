@@ -10,6 +10,7 @@
 //! - L2: tokens come from the shell, which counts for both (see [`Local::tokens_wanted`]), so one process has one order.
 //! - L4: an operation that is given up never holds; a grant that is not claimed within [`CLAIM_TIMEOUT`] passes on.
 
+mod blocked;
 mod observe;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::blocked::{Blocked, Blocker, Origin, Site, Stats};
 pub use self::observe::ObserverId;
 use self::observe::Watch;
 use crate::client::{OpError, Outcome};
@@ -73,6 +75,8 @@ struct Op {
     result: Option<Result<Outcome, OpError>>,
     /// Until when its grant must be claimed.
     claim_by: Option<Time>,
+    /// Who asked, of a request for locks.
+    origin: Option<Origin>,
 }
 
 /// The machine. See the [module](self).
@@ -85,6 +89,10 @@ pub struct Local {
     flushed: Lsn,
     ops: BTreeMap<OpId, Op>,
     claims: BTreeSet<(Time, OpId)>,
+    /// Since when each lock is held, and where it was asked for.
+    held: BTreeMap<Token, Origin>,
+    /// How many grants passed on because nobody claimed them.
+    unclaimed: u64,
     watches: BTreeMap<ObserverId, Watch>,
     outputs: VecDeque<Output>,
     /// The last connection's number: each operation and each observer has one of its own.
@@ -109,6 +117,8 @@ impl Local {
             flushed: Lsn::new(0),
             ops: BTreeMap::new(),
             claims: BTreeSet::new(),
+            held: BTreeMap::new(),
+            unclaimed: 0,
             watches: BTreeMap::new(),
             outputs: VecDeque::new(),
             conn_last: HOME.as_u64(),
@@ -169,19 +179,27 @@ impl Local {
     }
 
     /// Takes over an exclusive grant that the shell made by itself, on a name that is not in use here.
-    pub fn adopt(&mut self, since: Time, name: Arc<str>, token: Token, owner: Arc<str>) {
-        self.hub.adopt(since, self.session.id, name, token, owner);
+    pub fn adopt(&mut self, origin: Origin, name: Arc<str>, token: Token, owner: Arc<str>) {
+        self.hub.adopt(origin.since, self.session.id, name, token, owner);
+        self.held.insert(token, origin);
     }
 
-    /// Takes over an exclusive grant that the shell handed at `since` to somebody who has not claimed it: as
+    /// Takes over an exclusive grant that the shell handed to somebody who has not claimed it since: as
     /// [`adopt`](Self::adopt), and it is claimed as the result of an operation.
-    pub fn adopt_unclaimed(&mut self, now: Time, since: Time, name: Arc<str>, token: Token, owner: Arc<str>) -> OpId {
-        self.adopt(since, Arc::clone(&name), token, owner);
+    pub fn adopt_unclaimed(
+        &mut self,
+        now: Time,
+        origin: Origin,
+        name: Arc<str>,
+        token: Token,
+        owner: Arc<str>,
+    ) -> OpId {
+        self.adopt(origin, Arc::clone(&name), token, owner);
         let op = OpId(self.connect(now, ConnKind::Request).as_u64());
         let grant = Grant { token, names: vec![name], mode: Mode::Exclusive, lease_ms: self.ttl_ms };
-        let by = since + CLAIM_TIMEOUT;
+        let by = origin.since + CLAIM_TIMEOUT;
         let result = Some(Ok(Outcome::Granted { grant, session: self.session.id }));
-        self.ops.insert(op, Op { result, claim_by: Some(by) });
+        self.ops.insert(op, Op { result, claim_by: Some(by), origin: None });
         self.claims.insert((by, op));
         op
     }
@@ -190,8 +208,8 @@ impl Local {
     ///
     /// # Errors
     /// When the coordinator was closed.
-    pub fn acquire(&mut self, now: Time, acquire: Acquire) -> Result<OpId, OpError> {
-        self.start(now, Request::Acquire(Acquire { request: None, ..acquire }))
+    pub fn acquire(&mut self, now: Time, acquire: Acquire, origin: Origin) -> Result<OpId, OpError> {
+        self.start(now, Request::Acquire(Acquire { request: None, ..acquire }), Some(origin))
     }
 
     /// Stands for election.
@@ -199,17 +217,17 @@ impl Local {
     /// # Errors
     /// When the coordinator was closed.
     pub fn campaign(&mut self, now: Time, campaign: Campaign) -> Result<OpId, OpError> {
-        self.start(now, Request::Campaign(Campaign { request: None, ..campaign }))
+        self.start(now, Request::Campaign(Campaign { request: None, ..campaign }), None)
     }
 
-    fn start(&mut self, now: Time, request: Request) -> Result<OpId, OpError> {
+    fn start(&mut self, now: Time, request: Request, origin: Option<Origin>) -> Result<OpId, OpError> {
         if self.closed {
             return Err(OpError::Closed);
         }
         self.tick(now);
         let conn = self.connect(now, ConnKind::Request);
         let op = OpId(conn.as_u64());
-        self.ops.insert(op, Op::default());
+        self.ops.insert(op, Op { origin, ..Op::default() });
         self.send(now, conn, request);
         self.drain(now);
         Ok(op)
@@ -254,6 +272,9 @@ impl Local {
             }
             _ => return,
         };
+        if let Some(token) = result.and_then(|result| gained(result.as_ref().ok()?)) {
+            self.held.remove(&token);
+        }
         // An answer that it ended before is as good.
         drop(self.ask(now, given_back));
     }
@@ -263,6 +284,7 @@ impl Local {
     /// # Errors
     /// When it ended before.
     pub fn release(&mut self, now: Time, name: Arc<str>, token: Token) -> Result<(), Box<Problem>> {
+        self.held.remove(&token);
         self.ask(now, Request::Release(Release { name, token })).map(drop)
     }
 
@@ -317,11 +339,12 @@ impl Local {
         self.closed = true;
         let held: Vec<_> =
             self.hub.held_by(self.session.id).into_iter().map(|token| (token, self.names_of(token))).collect();
-        let unclaimed: BTreeSet<Token> = self.ops.values().filter_map(gained).collect();
+        let unclaimed: BTreeSet<Token> = self.ops.values().filter_map(Op::gained).collect();
         for op in self.ops.values_mut() {
             op.result = Some(Err(OpError::Closed));
             op.claim_by = None;
         }
+        self.held.clear();
         self.outputs.extend(self.ops.keys().map(|op| Output::Complete { op: *op }));
         self.claims.clear();
         drop(self.ask(now, Request::End {}));
@@ -348,6 +371,7 @@ impl Local {
             self.claims.remove(&(by, op));
             let Some(entry) = self.ops.get_mut(&op) else { continue };
             entry.claim_by = None;
+            self.unclaimed += 1;
             let result = entry.result.replace(Err(OpError::Unclaimed));
             self.return_unclaimed(now, result.as_ref());
         }
@@ -410,10 +434,13 @@ impl Local {
             Ok(other) => Ok(Outcome::Answer(Box::new(other))),
             Err(problem) => Err(OpError::Refused(problem)),
         });
-        if gained(entry).is_some() {
+        if let Some(token) = entry.gained() {
             let by = now + CLAIM_TIMEOUT;
             entry.claim_by = Some(by);
             self.claims.insert((by, op));
+            if let Some(origin) = entry.origin {
+                self.held.insert(token, Origin { since: now, ..origin });
+            }
         }
         self.outputs.push_back(Output::Complete { op });
     }
@@ -428,7 +455,8 @@ impl Local {
 
     /// A grant ended against its owner's will: a guard's, or one that is still to be claimed.
     fn lost(&mut self, token: Token, reason: LostReason, names: Vec<Arc<str>>) {
-        let unclaimed = self.ops.iter_mut().find(|(_, op)| gained(op) == Some(token));
+        self.held.remove(&token);
+        let unclaimed = self.ops.iter_mut().find(|(_, op)| op.gained() == Some(token));
         let Some((op, entry)) = unclaimed else {
             self.outputs.push_back(Output::Lost { token, reason, names });
             return;
@@ -440,11 +468,17 @@ impl Local {
     }
 }
 
-/// What an operation gained and nobody has claimed.
-fn gained(op: &Op) -> Option<Token> {
-    match &op.result {
-        Some(Ok(Outcome::Granted { grant, .. })) => Some(grant.token),
-        Some(Ok(Outcome::Elected { leader })) => Some(leader.term),
+impl Op {
+    /// What it gained and nobody has claimed.
+    fn gained(&self) -> Option<Token> {
+        gained(self.result.as_ref()?.as_ref().ok()?)
+    }
+}
+
+fn gained(outcome: &Outcome) -> Option<Token> {
+    match outcome {
+        Outcome::Granted { grant, .. } => Some(grant.token),
+        Outcome::Elected { leader } => Some(leader.term),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! The machine by hand: claims, tokens, closing.
 
+use super::blocked::BLOCKERS_MAX;
 use super::*;
 use crate::wire::WAIT_MS_FOREVER;
 
@@ -11,6 +12,12 @@ fn local() -> Local {
 
 fn exclusive(name: &str, wait_ms: u64, owner: &str) -> Acquire {
     Acquire { wait_ms, owner: Some(owner.into()), ..Acquire::one(name) }
+}
+
+/// The line of the caller.
+#[track_caller]
+fn from(since: Time) -> Origin {
+    Origin { site: std::panic::Location::caller(), since }
 }
 
 fn outputs(local: &mut Local) -> Vec<Output> {
@@ -27,10 +34,10 @@ fn token(result: Option<Result<Outcome, OpError>>) -> Token {
 #[test]
 fn l4_an_unclaimed_grant_passes_on_when_its_time_is_over() {
     let mut local = local();
-    let first = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "1")).unwrap();
+    let first = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "1"), from(START)).unwrap();
     let first = token(local.claim(START, first));
-    let second = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
-    let third = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "3")).unwrap();
+    let second = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2"), from(START)).unwrap();
+    let third = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "3"), from(START)).unwrap();
     outputs(&mut local);
     local.release(START, "a".into(), first).unwrap();
     assert_eq!(outputs(&mut local), [Output::Complete { op: second }]);
@@ -50,18 +57,18 @@ fn l2_tokens_follow_those_that_the_shell_gave() {
     let mut local = local();
     assert_eq!(local.tokens_wanted(), 1);
     local.tokens_after(Token::new(41));
-    let op = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let op = local.acquire(START, exclusive("a", 0, "1"), from(START)).unwrap();
     assert_eq!(token(local.claim(START, op)), Token::new(42));
-    local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+    local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2"), from(START)).unwrap();
     assert_eq!(local.tokens_wanted(), 2, "the one that waits may be served by the next call, too");
 }
 
 #[test]
 fn l1_an_adopted_grant_is_in_the_way_and_can_be_given_back() {
     let mut local = local();
-    local.adopt(START, "a".into(), Token::new(5), "1".into());
+    local.adopt(from(START), "a".into(), Token::new(5), "1".into());
     assert!(local.uses(&"a".into()) && !local.uses(&"b".into()));
-    let op = local.acquire(START, exclusive("a", 0, "2")).unwrap();
+    let op = local.acquire(START, exclusive("a", 0, "2"), from(START)).unwrap();
     let Some(Err(OpError::Refused(problem))) = local.claim(START, op) else { panic!("granted twice") };
     assert_eq!((problem.code, problem.holders[0].token), (Code::LockHeld, Token::new(5)));
     local.release(START, "a".into(), Token::new(5)).unwrap();
@@ -72,10 +79,10 @@ fn l1_an_adopted_grant_is_in_the_way_and_can_be_given_back() {
 #[test]
 fn l6_an_adopted_grant_takes_part_in_the_search_for_deadlocks() {
     let mut local = local();
-    local.adopt(START, "a".into(), Token::new(1), "1".into());
-    local.adopt(START, "b".into(), Token::new(2), "2".into());
-    local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "1")).unwrap();
-    let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+    local.adopt(from(START), "a".into(), Token::new(1), "1".into());
+    local.adopt(from(START), "b".into(), Token::new(2), "2".into());
+    local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "1"), from(START)).unwrap();
+    let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2"), from(START)).unwrap();
     let Some(Err(error)) = local.claim(START, op) else { panic!("it waits for itself") };
     assert_eq!(error.code(), Some(Code::Deadlock));
 }
@@ -83,9 +90,9 @@ fn l6_an_adopted_grant_takes_part_in_the_search_for_deadlocks() {
 #[test]
 fn a_stolen_grant_is_lost_once_and_an_unclaimed_one_is_told_to_its_operation() {
     let mut local = local();
-    let held = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let held = local.acquire(START, exclusive("a", 0, "1"), from(START)).unwrap();
     let held = token(local.claim(START, held));
-    let unclaimed = local.acquire(START, exclusive("b", 0, "2")).unwrap();
+    let unclaimed = local.acquire(START, exclusive("b", 0, "2"), from(START)).unwrap();
     outputs(&mut local);
     local.ask(START, Request::Steal { name: "a".into() }).unwrap();
     assert_eq!(
@@ -101,7 +108,7 @@ fn a_stolen_grant_is_lost_once_and_an_unclaimed_one_is_told_to_its_operation() {
 #[test]
 fn l11_years_without_a_call_end_nothing() {
     let mut local = local();
-    let op = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let op = local.acquire(START, exclusive("a", 0, "1"), from(START)).unwrap();
     let held = token(local.claim(START, op));
     outputs(&mut local);
     let mut now = START;
@@ -118,7 +125,7 @@ fn l11_calls_without_a_pause_end_nothing() {
     // A pause is what the hub takes for a stall, which renews the session.
     let step = Duration::from_millis(49);
     let mut local = Local::with_lease("test".into(), 7, 1_000, START);
-    let op = local.acquire(START, exclusive("a", 0, "1")).unwrap();
+    let op = local.acquire(START, exclusive("a", 0, "1"), from(START)).unwrap();
     let held = token(local.claim(START, op));
     let mut now = START;
     for _ in 0..100 {
@@ -135,9 +142,9 @@ fn l4_a_grant_that_was_adopted_unclaimed_is_claimed_or_passes_on() {
     let since = START.saturating_sub(Duration::from_millis(400));
     for claimed in [true, false] {
         let mut local = local();
-        let op = local.adopt_unclaimed(START, since, "a".into(), Token::new(5), "1".into());
+        let op = local.adopt_unclaimed(START, from(since), "a".into(), Token::new(5), "1".into());
         local.tokens_after(Token::new(5));
-        let next = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2")).unwrap();
+        let next = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2"), from(START)).unwrap();
         assert_eq!(outputs(&mut local), []);
         let due = since + CLAIM_TIMEOUT;
         assert_eq!(local.next_claim(), Some(due), "the time before counts");
@@ -156,7 +163,7 @@ fn l4_a_grant_that_was_adopted_unclaimed_is_claimed_or_passes_on() {
 #[test]
 fn l4_a_grant_that_was_adopted_unclaimed_is_given_back_by_whoever_gives_up() {
     let mut local = local();
-    let op = local.adopt_unclaimed(START, START, "a".into(), Token::new(5), "1".into());
+    let op = local.adopt_unclaimed(START, from(START), "a".into(), Token::new(5), "1".into());
     local.cancel(START, op);
     assert!(!local.uses(&"a".into()));
     assert_eq!((local.next_claim(), local.pending()), (None, 0));
@@ -167,21 +174,21 @@ fn a_quarter_of_a_million_wait_and_one_more_is_refused() {
     let mut local = local();
     let waits_max = Config::default().waiters_max;
     assert_eq!(waits_max, 250_000);
-    let held = local.acquire(START, exclusive("a", 0, "holder")).unwrap();
+    let held = local.acquire(START, exclusive("a", 0, "holder"), from(START)).unwrap();
     let held = token(local.claim(START, held));
     let waits: Vec<_> = (0..waits_max)
         .map(|wait| {
             let name = if wait % 2 == 0 { "a" } else { "b" };
-            local.acquire(START, exclusive(name, WAIT_MS_FOREVER, &wait.to_string())).unwrap()
+            local.acquire(START, exclusive(name, WAIT_MS_FOREVER, &wait.to_string()), from(START)).unwrap()
         })
         .collect();
     outputs(&mut local);
     // The first of `b` holds it, and so waits no more.
     let first = token(local.claim(START, waits[1]));
-    let last = local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "last")).unwrap();
+    let last = local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "last"), from(START)).unwrap();
     assert_eq!(local.claim(START, last), None);
     let late = |local: &mut Local, name: &str, wait_ms: u64| {
-        let op = local.acquire(START, exclusive(name, wait_ms, "late")).unwrap();
+        let op = local.acquire(START, exclusive(name, wait_ms, "late"), from(START)).unwrap();
         match local.claim(START, op) {
             Some(Err(OpError::Refused(problem))) => Some(problem.code),
             Some(Ok(_)) => None,
@@ -194,7 +201,64 @@ fn a_quarter_of_a_million_wait_and_one_more_is_refused() {
     local.release(START, "a".into(), held).unwrap();
     let next = token(local.claim(START, waits[0]));
     assert!(next > first, "the queue goes on");
-    let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "late")).unwrap();
+    let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "late"), from(START)).unwrap();
     assert_eq!(local.claim(START, op), None, "there is room for one");
     assert_eq!(late(&mut local, "a", WAIT_MS_FOREVER), Some(Code::TooManyWaiters));
+}
+
+#[test]
+fn l6_a_cycle_says_who_waits_for_whom_since_when_and_from_where() {
+    let mut local = local();
+    let later = START + Duration::from_secs(3);
+    let adopted = from(START);
+    local.adopt(adopted, "a".into(), Token::new(1), "one".into());
+    local.tokens_after(Token::new(1));
+    let held = from(later);
+    let b = local.acquire(later, exclusive("b", 0, "two"), held).unwrap();
+    let b = token(local.claim(later, b));
+    let waits = from(later);
+    local.acquire(later, exclusive("b", WAIT_MS_FOREVER, "one"), waits).unwrap();
+    let now = later + Duration::from_secs(1);
+    let closes = from(now);
+    let op = local.acquire(now, exclusive("a", WAIT_MS_FOREVER, "two"), closes).unwrap();
+    let Some(Err(OpError::Refused(problem))) = local.claim(now, op) else { panic!("it waits for itself") };
+    let blocker = |who: &str, token, secs, origin: Origin| Blocker {
+        who: who.into(),
+        token: Some(token),
+        since: Duration::from_secs(secs),
+        site: Some(origin.site),
+    };
+    let blocked = |who: &str, name: &str, secs, origin: Origin, blocker| Blocked {
+        who: who.into(),
+        waits_for: name.into(),
+        waited: Duration::from_secs(secs),
+        site: Some(origin.site),
+        blockers: vec![blocker],
+    };
+    let one = blocked("one", "b", 1, waits, blocker("two", b, 1, held));
+    let two = blocked("two", "a", 0, closes, blocker("one", Token::new(1), 4, adopted));
+    assert_eq!(local.cycle(now, &problem.cycle, closes.site), [two, one.clone()]);
+    assert_eq!(local.blocked(now, 10), [one], "the newcomer does not wait");
+    let stats = local.stats(now);
+    assert_eq!((stats.held, stats.waiting, stats.deadlocks), (2, 1, 1));
+    assert_eq!(stats.waited_max, Duration::from_secs(1));
+}
+
+#[test]
+fn l6_blocked_names_who_waits_before_and_keeps_its_limits() {
+    let mut local = local();
+    let waits: Vec<_> = (0..30)
+        .map(|wait| local.acquire(START, exclusive("a", WAIT_MS_FOREVER, &wait.to_string()), from(START)).unwrap())
+        .collect();
+    let blocked = local.blocked(START, 5);
+    assert_eq!(blocked.len(), 5);
+    let who = |blocked: &Blocked| blocked.blockers.iter().map(|by| (by.who.to_string(), by.token.is_some())).collect();
+    let before: Vec<(String, bool)> = who(&blocked[2]);
+    assert_eq!(before, [("0".into(), true), ("1".into(), false), ("2".into(), false)]);
+    assert_eq!(local.blocked(START, 100).last().map(|last| last.blockers.len()), Some(BLOCKERS_MAX));
+    for wait in waits {
+        local.cancel(START, wait);
+    }
+    assert_eq!(local.blocked(START, 5), []);
+    assert_eq!(local.stats(START), Stats::default());
 }

@@ -74,6 +74,11 @@ impl LockTable {
         self.waits.get(&id)
     }
 
+    /// Every request that waits, in no order.
+    pub fn waits(&self) -> impl Iterator<Item = &Wait> {
+        self.waits.values()
+    }
+
     /// How many names are in use.
     #[must_use]
     pub fn entries_count(&self) -> usize {

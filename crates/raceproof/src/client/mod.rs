@@ -69,6 +69,12 @@ impl Shared {
         self.lock().client.session()
     }
 
+    /// How many grants are believed in, and how many operations are under way.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.client.held().count(), state.client.pending())
+    }
+
     pub(crate) fn failure(&self) -> Option<Failure> {
         self.lock().client.failure().cloned()
     }

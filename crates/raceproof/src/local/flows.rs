@@ -16,8 +16,8 @@ use super::shards::Key;
 use crate::owner::Owner;
 use crate::sync::{Mutex, MutexGuard};
 
-/// So many locks that threads seldom meet at one. A power of two.
-const SHARDS: usize = 16;
+/// So many locks that threads seldom meet at one.
+const SHARDS_MAX: usize = 16;
 
 /// A table this large gives memory back when it has become empty.
 const ROOMY: usize = 64;
@@ -45,12 +45,13 @@ struct Entry {
 }
 
 impl Flows {
-    pub(super) fn new() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
+    /// `shards` is a power of two.
+    pub(super) fn new(shards: usize) -> Self {
+        Self { shards: (0..shards.min(SHARDS_MAX)).map(|_| Shard::default()).collect() }
     }
 
     fn table(&self, hash: u64) -> MutexGuard<'_, HashTable<Entry>> {
-        let index = (hash >> 32) as usize % SHARDS;
+        let index = (hash >> 32) as usize & (self.shards.len() - 1);
         let shard = self.shards.get(index).expect("the index is below the number of shards");
         shard.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -24,9 +24,9 @@ use std::task::Waker;
 
 use raceproof_core::client::{ConnectionState, OpError, Outcome};
 use raceproof_core::id::{SessionId, Token};
-use raceproof_core::local::{Local as Machine, ObserverId, OpId, Output};
+use raceproof_core::local::{Blocked, Local as Machine, ObserverId, OpId, Origin, Output, Site};
 use raceproof_core::time::Time;
-use raceproof_core::wire::{Acquire, Campaign, Class, LostReason, Mode, Problem, Request, Response, WAIT_MS_FOREVER};
+use raceproof_core::wire::{Acquire, Campaign, LostReason, Problem, Request, Response, WAIT_MS_FOREVER};
 use tokio::sync::{SetOnce, watch};
 use tokio::time::Instant;
 
@@ -37,9 +37,10 @@ use self::op::Asked;
 pub(crate) use self::op::LocalOp;
 pub(crate) use self::queued::{Entry, Left, Queued};
 pub(crate) use self::shards::Key;
-use self::shards::{Released, Shards, Taken};
+use self::shards::{Released, Shards, Taken, TakenWait};
+use crate::error::AcquireError;
 use crate::lease::{Lease, LossHook, run_hook};
-use crate::lock::millis;
+use crate::lock::{Stats, millis};
 use crate::names::Names;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -107,10 +108,19 @@ struct Fired {
 
 impl Local {
     pub(crate) fn new() -> Self {
+        Self::with_shards(Shards::MANY)
+    }
+
+    /// Small, for one name.
+    pub(crate) fn single() -> Self {
+        Self::with_shards(1)
+    }
+
+    fn with_shards(shards: usize) -> Self {
         let name = format!("local:{}", std::process::id());
         let machine = Machine::new(name.into(), fastrand::u128(..), Time::ZERO);
         Self {
-            shards: Shards::new(),
+            shards: Shards::new(shards),
             watched: AtomicBool::new(false),
             slow: Mutex::new(Slow {
                 machine,
@@ -178,18 +188,18 @@ impl Local {
 
     /// Takes one name alone, if nobody holds it or waits for it.
     #[inline(always)]
-    pub(crate) fn try_hold(self: &Arc<Self>, key: &Key, flow: &Flow) -> Option<LocalHeld> {
-        let token = self.grant(key, flow)?;
+    pub(crate) fn try_hold(self: &Arc<Self>, key: &Key, flow: &Flow, site: Site) -> Option<LocalHeld> {
+        let token = self.grant(key, flow, site)?;
         Some(LocalHeld::fast(Arc::clone(self), token, key.hash()))
     }
 
     /// Not inlined, and its result in a register: what surrounds it is, and then passes nothing through memory.
     #[inline(never)]
-    fn grant(&self, key: &Key, flow: &Flow) -> Option<Token> {
+    fn grant(&self, key: &Key, flow: &Flow, site: Site) -> Option<Token> {
         if !flow.is_usable() {
             return None;
         }
-        self.shards.try_hold(key, flow)
+        self.shards.try_hold(key, flow, site)
     }
 
     /// Ends a grant that was made without the machine, and wakes who has it next. False if the machine has taken it over.
@@ -211,16 +221,18 @@ impl Local {
         names: Names,
         acquire: Acquire,
         owner: Owner,
-    ) -> Result<LocalHeld, OpError> {
+        site: Site,
+    ) -> Result<LocalHeld, AcquireError> {
         let wait_ms = acquire.wait_ms;
-        self.granted(self.run(Asked::Locks(names, acquire, owner), wait_ms)).await
+        self.granted(self.run(Asked::Locks(names, acquire, owner, site), wait_ms)).await
     }
 
     /// Waits for a grant of the machine's.
-    pub(crate) async fn granted(self: &Arc<Self>, op: LocalOp) -> Result<LocalHeld, OpError> {
-        match op.await? {
-            Outcome::Granted { grant, .. } => Ok(LocalHeld::locks(Arc::clone(self), grant.token)),
-            _ => Err(OpError::Closed),
+    pub(crate) async fn granted(self: &Arc<Self>, mut op: LocalOp) -> Result<LocalHeld, AcquireError> {
+        match (&mut op).await {
+            Ok(Outcome::Granted { grant, .. }) => Ok(LocalHeld::locks(Arc::clone(self), grant.token)),
+            Ok(_) => Err(AcquireError::Closed),
+            Err(error) => Err(op.explained(error)),
         }
     }
 
@@ -257,6 +269,24 @@ impl Local {
                 slow.machine.ask(now, request)
             }
         })
+    }
+
+    /// Who waits for a lock, and for whom: the first of them.
+    pub(crate) fn blocked(&self, max: usize) -> Vec<Blocked> {
+        self.with(|slow, now| {
+            self.promote_all(slow, now, false);
+            slow.machine.blocked(now, max)
+        })
+    }
+
+    /// Everything in numbers.
+    pub(crate) fn stats(&self) -> Stats {
+        let slow = self.lock();
+        let now = self.now();
+        let mut stats = slow.machine.stats(now);
+        // No name changes sides meanwhile: that takes the machine's lock.
+        self.shards.count_in(&mut stats);
+        stats
     }
 
     pub(crate) fn close(&self) {
@@ -332,18 +362,20 @@ impl Slow {
     /// Tells the machine of a name that was held, or waited for, without it.
     fn take_over(&mut self, now: Time, name: Arc<str>, taken: Taken) {
         let Taken { holder, ages, unclaimed, waits } = taken;
-        let (owner, since) = (holder.owner.text(), now.saturating_sub(AGE * ages));
+        let owner = holder.owner.text();
+        let origin = Origin { site: holder.site, since: now.saturating_sub(AGE * ages) };
         match unclaimed {
-            None => self.machine.adopt(since, Arc::clone(&name), holder.token, owner),
+            None => self.machine.adopt(origin, Arc::clone(&name), holder.token, owner),
             Some(place) => {
-                let op = self.machine.adopt_unclaimed(now, since, Arc::clone(&name), holder.token, owner);
+                let op = self.machine.adopt_unclaimed(now, origin, Arc::clone(&name), holder.token, owner);
                 self.moved.insert(place, Moved { op, flow: None });
             }
         }
-        for (place, who) in waits {
+        for TakenWait { place, ages, who } in waits {
             let left = who.until.map(|until| millis(until.since(now)).max(1));
             let asked = waits_for(Arc::clone(&name), &who.owner, left.unwrap_or(WAIT_MS_FOREVER));
-            let Ok(op) = self.machine.acquire(now, asked) else { continue };
+            let origin = Origin { site: who.site, since: now.saturating_sub(AGE * ages) };
+            let Ok(op) = self.machine.acquire(now, asked, origin) else { continue };
             self.ops.insert(op, who.waker);
             self.moved.insert(place, Moved { op, flow: Some(who.owner) });
         }
@@ -385,18 +417,7 @@ impl Slow {
 
 /// The request of one who waits in a queue.
 fn waits_for(name: Arc<str>, owner: &Owner, wait_ms: u64) -> Acquire {
-    Acquire {
-        request: None,
-        names: vec![name],
-        mode: Mode::Exclusive,
-        permits: None,
-        take: 1,
-        wait_ms,
-        class: Class::Durable,
-        priority: 0,
-        lock_delay_ms: 0,
-        owner: Some(owner.text()),
-    }
+    Acquire { wait_ms, owner: Some(owner.text()), ..Acquire::one(name) }
 }
 
 impl Fired {

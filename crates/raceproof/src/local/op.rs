@@ -7,19 +7,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use raceproof_core::client::{OpError, Outcome};
-use raceproof_core::local::{CLAIM_TIMEOUT, OpId};
+use raceproof_core::local::{Blocked, CLAIM_TIMEOUT, OpId, Origin, Site};
 use raceproof_core::time::Time;
 use raceproof_core::wire::{Acquire, Campaign, WAIT_MS_FOREVER};
 use tokio::time::{Instant, Sleep};
 
 use super::{Local, Moved};
+use crate::error::AcquireError;
+use crate::lock::Deadlock;
 use crate::names::Names;
 use crate::owner::Owner;
 
 /// What is wanted.
 #[derive(Debug)]
 pub(super) enum Asked {
-    Locks(Names, Acquire, Owner),
+    Locks(Names, Acquire, Owner, Site),
     Lead(Campaign),
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct LocalOp {
     wait: Option<Duration>,
     gives_up: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The deadlock that it was refused for.
+    cycle: Vec<Blocked>,
 }
 
 impl Local {
@@ -52,6 +56,7 @@ impl Local {
             wait: (wait_ms < WAIT_MS_FOREVER).then(|| Duration::from_millis(wait_ms)),
             gives_up: None,
             timer: None,
+            cycle: Vec::new(),
         }
     }
 }
@@ -68,15 +73,17 @@ impl LocalOp {
             // The machine counts in whole milliseconds.
             gives_up: until.map(|until| local.instant(until) + Duration::from_millis(1)),
             timer: None,
+            cycle: Vec::new(),
         }
     }
 
     /// Asks, and claims the result if it is there at once.
     fn ask(&mut self, asked: Asked, cx: &Context<'_>) -> Option<Result<Outcome, OpError>> {
         let local = Arc::clone(&self.local);
+        let mut asked_at = None;
         let (op, result) = local.with(|slow, now| {
             let started = match asked {
-                Asked::Locks(names, acquire, owner) => {
+                Asked::Locks(names, acquire, owner, site) => {
                     if acquire.wait_ms > 0 {
                         for key in local.shards.flows.wait_in_machine(&owner) {
                             local.promote_key(slow, now, &key);
@@ -87,12 +94,19 @@ impl LocalOp {
                         local.promote(slow, now, name);
                     }
                     self.names = Some(names);
-                    slow.machine.acquire(now, acquire)
+                    asked_at = Some(site);
+                    slow.machine.acquire(now, acquire, Origin { site, since: now })
                 }
                 Asked::Lead(campaign) => slow.machine.campaign(now, campaign),
             };
             match started {
-                Ok(op) => (Some(op), self.claim(slow, now, op, cx)),
+                Ok(op) => {
+                    let result = self.claim(slow, now, op, cx);
+                    if let (Some(Err(error)), Some(site)) = (&result, asked_at) {
+                        self.cycle = cycle(slow, now, error, site);
+                    }
+                    (Some(op), result)
+                }
                 Err(error) => (None, self.settled(slow, Err(error))),
             }
         });
@@ -126,6 +140,16 @@ impl LocalOp {
         Some(result)
     }
 
+    /// The error, with what is known of a deadlock.
+    pub(super) fn explained(&mut self, error: OpError) -> AcquireError {
+        match error {
+            OpError::Refused(problem) if !self.cycle.is_empty() => {
+                AcquireError::Deadlock(Box::new(Deadlock::new(problem, std::mem::take(&mut self.cycle))))
+            }
+            error => error.into(),
+        }
+    }
+
     /// The flow has one wait less.
     fn end_flow(&mut self) {
         if let Some(owner) = self.flow.take() {
@@ -157,6 +181,13 @@ impl LocalOp {
         let claim = self.local.lock().machine.next_claim();
         let look = now + claim.map_or(CLAIM_TIMEOUT, |at| at.since(machine_now) + Duration::from_millis(1));
         self.gives_up.map_or(look, |at| at.min(look))
+    }
+}
+
+fn cycle(slow: &super::Slow, now: Time, error: &OpError, site: Site) -> Vec<Blocked> {
+    match error {
+        OpError::Refused(problem) => slow.machine.cycle(now, &problem.cycle, site),
+        _ => Vec::new(),
     }
 }
 

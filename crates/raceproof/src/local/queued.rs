@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use raceproof_core::client::OpError;
 use raceproof_core::id::Token;
+use raceproof_core::local::Site;
 use raceproof_core::time::Time;
 use raceproof_core::wire::WAIT_MS_FOREVER;
 use tokio::time::Sleep;
@@ -48,13 +49,14 @@ impl<'a> Queued<'a> {
         key: &'a Key,
         flow: &Flow,
         wait_ms: u64,
+        site: Site,
         cx: &mut Context<'_>,
     ) -> Entry<'a> {
         if !flow.is_usable() {
             return Entry::Elsewhere;
         }
         let until = (wait_ms < WAIT_MS_FOREVER).then(|| local.now() + Duration::from_millis(wait_ms));
-        match local.shards.enter(key, Waiting { waker: cx.waker().clone(), owner: flow.owner(), until }) {
+        match local.shards.enter(key, Waiting { waker: cx.waker().clone(), owner: flow.owner(), until, site }) {
             Entered::Held(token) => Entry::Held(local.held(key, token)),
             Entered::Waiting { place } => {
                 let mut queued = Self { local, key, place: Some(place), until, timer: None };

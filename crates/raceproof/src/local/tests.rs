@@ -38,7 +38,7 @@ pub(super) fn assert_empty(rp: &Raceproof) {
 
 /// A wait in a task of its own, which has reached its place in the queue.
 pub(super) async fn waiting(lock: Lock) -> JoinHandle<Result<Guard, AcquireError>> {
-    let local = inner(&lock.handle());
+    let local = inner(lock.coordinator());
     let before = local.waits();
     let task = tokio::spawn(async move {
         let acquired = tokio::time::timeout(PATIENCE, lock.acquire()).await;

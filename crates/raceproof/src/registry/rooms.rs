@@ -16,9 +16,8 @@ use crate::config::{
 };
 use crate::events::Bus;
 use crate::handle::Raceproof;
-use crate::lock::Lock;
+use crate::lock::{Lock, Semaphore};
 use crate::resilience::{Breaker, KeyedRateLimiter, RateLimiter, Retry, Throttle, Timeout};
-use crate::semaphore::Semaphore;
 use crate::service::Service;
 use crate::startup::Running;
 use crate::task::Supervisor;

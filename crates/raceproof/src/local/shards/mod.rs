@@ -14,18 +14,16 @@ use std::task::Waker;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
+use raceproof_core::local::Site;
 use rustc_hash::FxSeededState;
 
 use self::queue::Contention;
-pub(super) use self::queue::{Entered, Polled, Taken, Waiting};
+pub(super) use self::queue::{Entered, Polled, Taken, TakenWait, Waiting};
 use super::flows::Flows;
 use super::text::Text;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-
-/// So many locks that threads seldom meet at one. A power of two.
-const SHARDS: usize = 64;
 
 /// A table this large gives memory back when it has become empty.
 const ROOMY: usize = 64;
@@ -41,6 +39,8 @@ pub(super) struct Shards {
     waiting: AtomicUsize,
     /// The time in which unclaimed grants grow old.
     age: AtomicU32,
+    /// How many grants passed on because nobody claimed them.
+    unclaimed: AtomicU64,
 }
 
 /// Alone on its cache lines, so that threads at different shards do not slow each other.
@@ -86,6 +86,8 @@ enum State {
 pub(super) struct Holder {
     pub(super) token: Token,
     pub(super) owner: Owner,
+    /// Where it was asked for.
+    pub(super) site: Site,
 }
 
 /// What became of giving a grant back.
@@ -99,14 +101,19 @@ pub(super) enum Released {
 }
 
 impl Shards {
-    pub(super) fn new() -> Self {
+    /// So many locks that threads seldom meet at one.
+    pub(super) const MANY: usize = 64;
+
+    /// `count` is a power of two.
+    pub(super) fn new(count: usize) -> Self {
         Self {
             hasher: FxSeededState::with_seed(fastrand::usize(..)),
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            shards: (0..count).map(|_| Shard::default()).collect(),
             tokens: AtomicU64::new(0),
-            flows: Flows::new(),
+            flows: Flows::new(count),
             waiting: AtomicUsize::new(0),
             age: AtomicU32::new(0),
+            unclaimed: AtomicU64::new(0),
         }
     }
 
@@ -118,8 +125,12 @@ impl Shards {
     #[inline]
     fn table(&self, hash: u64) -> MutexGuard<'_, Table> {
         // The table's own probing uses the lowest and the highest bits.
-        let shard = self.shards.get(index(hash)).expect("the index is below the number of shards");
+        let shard = self.shards.get(self.index(hash)).expect("the index is below the number of shards");
         shard.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    const fn index(&self, hash: u64) -> usize {
+        (hash >> 32) as usize & (self.shards.len() - 1)
     }
 
     /// The next token. Under the lock of the name's shard, so that they follow the order of the name's grants (L2).
@@ -131,7 +142,7 @@ impl Shards {
     /// Grants the name if it is free. None if somebody holds it, or the machine decides, or nothing is granted here
     /// any more.
     #[inline]
-    pub(super) fn try_hold(&self, key: &Key, flow: &Flow) -> Option<Token> {
+    pub(super) fn try_hold(&self, key: &Key, flow: &Flow, site: Site) -> Option<Token> {
         let owner = flow.owner();
         let mut table = self.table(key.hash);
         if table.closed {
@@ -141,7 +152,7 @@ impl Shards {
             Slot::Occupied(_) => None,
             Slot::Vacant(free) => {
                 let token = self.mint();
-                free.insert(Name { key: key.clone(), state: State::Held(Holder { token, owner }) });
+                free.insert(Name { key: key.clone(), state: State::Held(Holder { token, owner, site }) });
                 Some(token)
             }
         }
@@ -224,10 +235,6 @@ impl Shards {
     pub(super) fn names_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.lock().unwrap().names.len()).sum()
     }
-}
-
-const fn index(hash: u64) -> usize {
-    (hash >> 32) as usize % SHARDS
 }
 
 impl Table {

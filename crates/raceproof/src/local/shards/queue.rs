@@ -12,9 +12,11 @@ use std::task::Waker;
 
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
+use raceproof_core::local::{Site, Stats};
 use raceproof_core::time::Time;
 
-use super::{Holder, Key, Name, Released, SHARDS, Shards, State, Table, index};
+use super::{Holder, Key, Name, Released, Shards, State, Table};
+use crate::local::claims::AGE;
 use crate::owner::Owner;
 use crate::sync::atomic::Ordering;
 
@@ -41,6 +43,8 @@ pub(super) struct Contention {
 #[derive(Debug)]
 struct Wait {
     place: u64,
+    /// The age in which it began.
+    since: u32,
     who: Option<Waiting>,
 }
 
@@ -50,6 +54,8 @@ pub(in crate::local) struct Waiting {
     pub(in crate::local) owner: Owner,
     /// When it gives up, by itself: only the machine has to know.
     pub(in crate::local) until: Option<Time>,
+    /// Where it was asked for.
+    pub(in crate::local) site: Site,
 }
 
 /// What came of asking to wait.
@@ -82,7 +88,16 @@ pub(in crate::local) struct Taken {
     /// The place whose owner has not claimed it.
     pub(in crate::local) unclaimed: Option<u64>,
     /// In the order they are served.
-    pub(in crate::local) waits: Vec<(u64, Waiting)>,
+    pub(in crate::local) waits: Vec<TakenWait>,
+}
+
+/// A wait that the machine takes over.
+#[derive(Debug)]
+pub(in crate::local) struct TakenWait {
+    pub(in crate::local) place: u64,
+    /// For how many ages it has lasted.
+    pub(in crate::local) ages: u32,
+    pub(in crate::local) who: Waiting,
 }
 
 impl Shards {
@@ -96,7 +111,10 @@ impl Shards {
         let name = match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
             Slot::Vacant(free) => {
                 let token = self.mint();
-                free.insert(Name { key: key.clone(), state: State::Held(Holder { token, owner: who.owner }) });
+                free.insert(Name {
+                    key: key.clone(),
+                    state: State::Held(Holder { token, owner: who.owner, site: who.site }),
+                });
                 return Entered::Held(token);
             }
             Slot::Occupied(found) => found.into_mut(),
@@ -116,13 +134,13 @@ impl Shards {
             return Entered::Elsewhere;
         }
         table.places += 1;
-        let place = table.places * SHARDS as u64 + index(key.hash) as u64;
-        let wait = Wait { place, who: Some(who) };
+        let place = table.places * self.shards.len() as u64 + self.index(key.hash) as u64;
+        let since = self.age.load(Ordering::Relaxed);
+        let wait = Wait { place, since, who: Some(who) };
         match &mut name.state {
             State::Contended(contention) => contention.push(wait),
             state => {
                 if let State::Held(holder) = std::mem::replace(state, State::Managed) {
-                    let since = self.age.load(Ordering::Relaxed);
                     let mut contention = Contention::new(holder, since, table.spare.take());
                     contention.push(wait);
                     *state = State::Contended(contention);
@@ -201,7 +219,7 @@ impl Shards {
         };
         self.flows.unblock(&contention.holder.owner, key);
         self.flows.hand(&who.owner, key, contention.live > 0);
-        contention.holder = Holder { token: self.mint(), owner: who.owner };
+        contention.holder = Holder { token: self.mint(), owner: who.owner, site: who.site };
         contention.granted = Some(place);
         contention.since = self.age.load(Ordering::Relaxed);
         Released::Next(who.waker)
@@ -220,6 +238,7 @@ impl Shards {
             let late: Vec<_> = table.names.iter().filter_map(|name| name.unclaimed(late)).collect();
             for (hash, token) in late {
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
+                self.unclaimed.fetch_add(1, Ordering::Relaxed);
                 if let Released::Next(waker) = self.hand_over(&mut table, hash, token) {
                     wake.push(waker);
                 }
@@ -239,13 +258,34 @@ impl Shards {
                 if live > 0 {
                     self.flows.unblock(&holder.owner, &name.key);
                 }
-                let waits: Vec<_> = queue.into_iter().filter_map(|wait| Some((wait.place, wait.who?))).collect();
-                for (_, who) in &waits {
-                    self.flows.moved(&who.owner);
+                let age = self.age.load(Ordering::Relaxed);
+                let taken = |wait: Wait| {
+                    Some(TakenWait { place: wait.place, ages: age.wrapping_sub(wait.since), who: wait.who? })
+                };
+                let waits: Vec<_> = queue.into_iter().filter_map(taken).collect();
+                for wait in &waits {
+                    self.flows.moved(&wait.who.owner);
                 }
                 self.waiting.fetch_sub(waits.len() + usize::from(granted.is_some()), Ordering::SeqCst);
-                let ages = self.age.load(Ordering::Relaxed).wrapping_sub(since);
-                Some(Taken { holder, ages, unclaimed: granted, waits })
+                Some(Taken { holder, ages: age.wrapping_sub(since), unclaimed: granted, waits })
+            }
+        }
+    }
+
+    /// Adds what is held and waited for here.
+    pub(in crate::local) fn count_in(&self, stats: &mut Stats) {
+        stats.unclaimed += self.unclaimed.load(Ordering::Relaxed);
+        let age = self.age.load(Ordering::Relaxed);
+        for shard in &self.shards {
+            let table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for name in &table.names {
+                stats.held += usize::from(!matches!(name.state, State::Managed));
+                if let State::Contended(contention) = &name.state {
+                    stats.waiting += contention.live;
+                    let first = contention.queue.iter().find(|wait| wait.who.is_some());
+                    let waited = first.map_or(0, |wait| age.wrapping_sub(wait.since));
+                    stats.waited_max = stats.waited_max.max(AGE * waited);
+                }
             }
         }
     }
@@ -318,7 +358,7 @@ impl Table {
             return;
         }
         if let State::Contended(mut contention) = std::mem::replace(&mut name.state, State::Managed) {
-            let nobody = Holder { token: Token::new(0), owner: Owner::Detached(0) };
+            let nobody = Holder { token: Token::new(0), owner: Owner::Detached(0), site: contention.holder.site };
             name.state = State::Held(std::mem::replace(&mut contention.holder, nobody));
             self.contended -= 1;
             self.keep(contention);

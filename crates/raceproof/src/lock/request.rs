@@ -1,6 +1,7 @@
-//! Locks: how they are asked for.
+//! How locks are asked for.
 
 use std::ops::ControlFlow;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 #[cfg(feature = "client")]
 use raceproof_core::client::Client;
+use raceproof_core::local::Site;
 use raceproof_core::wire::{Acquire, Class, Mode, WAIT_MS_FOREVER};
 
 #[cfg(feature = "client")]
@@ -69,9 +71,8 @@ impl Lock {
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn handle(&self) -> Raceproof {
-        self.rp.clone()
+    pub(crate) const fn coordinator(&self) -> &Raceproof {
+        &self.rp
     }
 
     pub(crate) fn permits(mut self, permits: u32, take: u32) -> Self {
@@ -135,8 +136,14 @@ impl Lock {
     /// back. A future that is kept but not polled for the claim timeout after its grant came gives it back, too, and
     /// then resolves to [`AcquireError::Unclaimed`] (L4).
     #[inline]
+    #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
-        Acquiring { lock: self, wait_ms: self.wait_ms, phase: Phase::Fresh }
+        self.acquire_from(Location::caller())
+    }
+
+    #[inline]
+    pub(crate) const fn acquire_from(&self, site: Site) -> Acquiring<'_> {
+        Acquiring { lock: self, wait_ms: self.wait_ms, site, phase: Phase::Fresh }
     }
 
     /// Takes the locks if that is possible at once.
@@ -147,8 +154,14 @@ impl Lock {
     /// # Cancel safety
     /// Cancel safe, as [`Lock::acquire`].
     #[inline]
+    #[track_caller]
     pub fn try_acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
-        Acquiring { lock: self, wait_ms: 0, phase: Phase::Fresh }
+        self.try_acquire_from(Location::caller())
+    }
+
+    #[inline]
+    pub(crate) const fn try_acquire_from(&self, site: Site) -> Acquiring<'_> {
+        Acquiring { lock: self, wait_ms: 0, site, phase: Phase::Fresh }
     }
 
     /// Whether it is time to let other tasks run. What is granted at once never waits, so a task in a loop would keep
@@ -164,10 +177,10 @@ impl Lock {
 
     /// Takes one name alone, when this process decides and nobody holds it or waits for it.
     #[inline(always)]
-    fn at_once(&self) -> Option<Guard> {
+    fn at_once(&self, site: Site) -> Option<Guard> {
         match &self.rp.coordinator {
             Coordinator::Local(local) => {
-                let held = local.try_hold(self.alone.as_ref()?, &self.flow)?;
+                let held = local.try_hold(self.alone.as_ref()?, &self.flow, site)?;
                 Some(Guard::new(Held::Local(held)))
             }
             #[cfg(feature = "client")]
@@ -176,10 +189,10 @@ impl Lock {
     }
 
     /// Waits in the queue of a name that is wanted by itself, where this process decides.
-    fn enter<'a>(&'a self, wait_ms: u64, cx: &mut Context<'_>) -> Entry<'a> {
+    fn enter<'a>(&'a self, wait_ms: u64, site: Site, cx: &mut Context<'_>) -> Entry<'a> {
         match (&self.rp.coordinator, &self.alone) {
             (Coordinator::Local(local), Some(key)) if wait_ms > 0 && self.priority == 0 => {
-                Queued::enter(local, key, &self.flow, wait_ms, cx)
+                Queued::enter(local, key, &self.flow, wait_ms, site, cx)
             }
             _ => Entry::Elsewhere,
         }
@@ -194,7 +207,7 @@ impl Lock {
         }
     }
 
-    async fn take(&self, wait_ms: u64) -> Result<Guard, AcquireError> {
+    async fn take(&self, wait_ms: u64, site: Site) -> Result<Guard, AcquireError> {
         let held = match &self.rp.coordinator {
             #[cfg(feature = "client")]
             Coordinator::Server(owner) => {
@@ -210,7 +223,7 @@ impl Lock {
             Coordinator::Local(local) => {
                 let owner = self.flow.owner();
                 let asked = Acquire { owner: Some(owner.text()), ..self.asked(wait_ms) };
-                Held::Local(local.acquire(self.names.clone(), asked, owner).await?)
+                Held::Local(local.acquire(self.names.clone(), asked, owner, site).await?)
             }
         };
         Ok(Guard::new(held))
@@ -233,9 +246,10 @@ impl Lock {
 }
 
 /// An acquisition. Small, so that one of a free lock costs little more than the lock.
-struct Acquiring<'a> {
+pub(crate) struct Acquiring<'a> {
     lock: &'a Lock,
     wait_ms: u64,
+    site: Site,
     phase: Phase<'a>,
 }
 
@@ -263,7 +277,7 @@ impl Future for Acquiring<'_> {
         let this = &mut *self;
         if matches!(this.phase, Phase::Fresh)
             && (this.wait_ms == 0 || !this.lock.has_run_long())
-            && let Some(guard) = this.lock.at_once()
+            && let Some(guard) = this.lock.at_once(this.site)
         {
             return Poll::Ready(Ok(guard));
         }
@@ -312,14 +326,14 @@ impl Acquiring<'_> {
 
     /// Takes the lock, or a place among those who wait for it.
     fn begin(&mut self, cx: &mut Context<'_>) -> ControlFlow<Poll<Got>> {
-        match self.lock.enter(self.wait_ms, cx) {
+        match self.lock.enter(self.wait_ms, self.site, cx) {
             Entry::Held(held) => ControlFlow::Break(Poll::Ready(Got::held(held))),
             Entry::Waiting(queued) => {
                 self.phase = Phase::Queued(queued);
                 ControlFlow::Break(Poll::Pending)
             }
             Entry::Elsewhere => {
-                self.phase = Phase::Elsewhere(Box::pin(self.lock.take(self.wait_ms)));
+                self.phase = Phase::Elsewhere(Box::pin(self.lock.take(self.wait_ms, self.site)));
                 ControlFlow::Continue(())
             }
         }

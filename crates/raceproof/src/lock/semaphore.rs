@@ -1,5 +1,7 @@
 //! Semaphores: locks that several may hold at one time.
 
+use std::num::NonZeroU32;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,8 @@ use raceproof_core::wire::Class;
 
 use crate::error::AcquireError;
 use crate::guard::Guard;
-use crate::lock::Lock;
+use crate::handle::Raceproof;
+use crate::lock::{Lock, Stats};
 
 /// A semaphore, and how its permits are wanted: one of them, for as long as it takes, unless said otherwise.
 ///
@@ -24,12 +27,27 @@ use crate::lock::Lock;
 pub struct Semaphore {
     lock: Lock,
     permits: u32,
-    take: u32,
 }
 
 impl Semaphore {
-    pub(crate) const fn new(lock: Lock, permits: u32) -> Self {
-        Self { lock, permits, take: 1 }
+    /// A semaphore of its own: nobody else can reach it. Clones share it.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), raceproof::Error> {
+    /// use raceproof::lock::Semaphore;
+    ///
+    /// let downloads = Semaphore::new(const { std::num::NonZeroU32::new(3).unwrap() });
+    /// let one = downloads.acquire().await?;
+    /// let two = downloads.acquire_many(2).await?;
+    /// assert!(downloads.try_acquire().await.is_err());
+    /// # drop((one, two)); Ok(()) }
+    /// ```
+    pub fn new(permits: NonZeroU32) -> Self {
+        Raceproof::single().semaphore("semaphore", permits.get())
+    }
+
+    pub(crate) fn of(lock: Lock, permits: u32) -> Self {
+        Self { lock: lock.permits(permits, 1), permits }
     }
 
     fn map(mut self, change: impl FnOnce(Lock) -> Lock) -> Self {
@@ -39,7 +57,7 @@ impl Semaphore {
 
     /// How many permits one guard holds: from 1, the default, to all.
     pub fn take(mut self, permits: u32) -> Self {
-        self.take = permits;
+        self.lock = self.lock.permits(self.permits, permits);
         self
     }
 
@@ -80,8 +98,23 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// As [`Lock::acquire`].
-    pub async fn acquire(&self) -> Result<Guard, AcquireError> {
-        self.lock.clone().permits(self.permits, self.take).acquire().await
+    #[inline]
+    #[track_caller]
+    pub fn acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
+        self.lock.acquire()
+    }
+
+    /// Takes so many permits at once, after a wait if need be: all of them or none.
+    ///
+    /// # Errors
+    /// See [`AcquireError`].
+    ///
+    /// # Cancel safety
+    /// As [`Lock::acquire`]: no permit is lost.
+    #[track_caller]
+    pub fn acquire_many(&self, permits: u32) -> impl Future<Output = Result<Guard, AcquireError>> + Send + use<> {
+        let (many, site) = (self.clone().take(permits), Location::caller());
+        async move { many.lock.acquire_from(site).await }
     }
 
     /// Takes the permits if that is possible at once.
@@ -91,7 +124,16 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// As [`Lock::acquire`].
-    pub async fn try_acquire(&self) -> Result<Guard, AcquireError> {
-        self.lock.clone().permits(self.permits, self.take).try_acquire().await
+    #[inline]
+    #[track_caller]
+    pub fn try_acquire(&self) -> impl Future<Output = Result<Guard, AcquireError>> + Send {
+        self.lock.try_acquire()
+    }
+
+    /// What is known of the semaphores and locks of the same coordinator: this one alone, if [`Semaphore::new`] made
+    /// it.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.lock.coordinator().coordinator.lock_stats()
     }
 }
