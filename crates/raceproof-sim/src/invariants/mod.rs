@@ -17,11 +17,13 @@ mod l8_holder;
 mod ledger;
 mod lock_delay;
 mod taking;
+mod views;
 
 use std::fmt::Debug;
 
-pub use ledger::{Asked, Grant, Ledger, Link, Pending, Session};
+pub use ledger::Ledger;
 pub use taking::{Claim, Taking};
+pub use views::{Asked, Grant, Link, Pending, Session};
 
 use crate::world::fact::Fact;
 
