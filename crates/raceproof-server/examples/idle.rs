@@ -5,6 +5,11 @@
 //! cargo run --release -p raceproof-server --example idle -- --sessions 20000 --ttl-ms 30000 --seconds 60
 //! ```
 //!
+//! The clients look at their sockets every other millisecond only while the server is measured: waking a client that
+//! sleeps is done in the server's `send`, and would be on the server's bill. With `--floor` the same is measured of a
+//! bare loop that receives and sends as many bytes as a renewal and its answer have and does nothing else, gathered as
+//! the server gathers them, and the program says how much of the server's time the system's own calls come to.
+//!
 //! With `--expire` all leases end together instead, and the program says for how long others waited meanwhile. On a
 //! machine that is busy with other things, give `--stall-ms 1000`: a server that gets no processor for 50 ms renews
 //! every lease, as it should, and nothing would expire.
@@ -16,9 +21,10 @@
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -35,6 +41,11 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 type Stream = tokio::io::BufStream<TcpStream>;
 
+/// How often clients look at their sockets while the server is measured.
+const COARSE: Duration = Duration::from_millis(2);
+
+static MEASURING: AtomicBool = AtomicBool::new(false);
+
 struct Plan {
     sessions: usize,
     sockets: usize,
@@ -45,8 +56,12 @@ struct Plan {
 
 fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.first().is_some_and(|arg| arg == "serve") {
-        return serve(args.get(1).map_or("", String::as_str), args.get(2).map_or("50", String::as_str).parse()?);
+    match args.first().map(String::as_str) {
+        Some("serve") => {
+            return serve(args.get(1).map_or("", String::as_str), args.get(2).map_or("50", String::as_str).parse()?);
+        }
+        Some("echo") => return echo(),
+        _ => {}
     }
     let value = |name: &str, default: u64| -> Result<u64, Failure> {
         match args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)) {
@@ -63,12 +78,28 @@ fn main() -> Result<(), Failure> {
         stall_ms: value("--stall-ms", 50)?,
     };
     let expire = args.iter().any(|arg| arg == "--expire");
-    tokio::runtime::Runtime::new()?.block_on(async {
-        match expire {
-            true => with_server(&plan, async |addr, _| expire_together(&plan, addr).await).await,
-            false => with_server(&plan, async |addr, pid| stay_idle(&plan, addr, pid).await).await,
+    let floor = args.iter().any(|arg| arg == "--floor");
+    clients_runtime()?.block_on(async {
+        if expire {
+            return with_server("serve", &plan, async |addr, _| expire_together(&plan, addr).await).await;
         }
+        let each = with_server("serve", &plan, async |addr, pid| stay_idle(&plan, addr, pid).await).await?;
+        if floor {
+            let least = with_server("echo", &plan, async |addr, pid| bounce(&plan, addr, pid).await).await?;
+            println!("the server takes {:.2} times what its system calls take alone", each / least);
+        }
+        Ok(())
     })
+}
+
+/// One thread for all clients. While it measures, it looks at its sockets every few milliseconds only.
+fn clients_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let coarsely = || {
+        if MEASURING.load(Ordering::Relaxed) {
+            std::thread::sleep(COARSE);
+        }
+    };
+    tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(coarsely).build()
 }
 
 /// The server's process: prints its address, and ends with its standard input.
@@ -89,11 +120,69 @@ fn serve(dir: &str, stall_ms: u64) -> Result<(), Failure> {
     })
 }
 
+/// What a renewal and its answer are to the kernel: so many bytes.
+const RENEWAL: [u8; 43] = [b'r'; 43];
+const RENEWED: [u8; 54] = [b'a'; 54];
+
+/// The least that a server can do: a renewal is received, an answer sent. Ends with its standard input.
+fn echo() -> Result<(), Failure> {
+    use rustix::event::epoll::{CreateFlags, Event, EventData, EventFlags, add, create, wait};
+    const LISTENER: EventData = EventData::new_u64(u64::MAX);
+    const STDIN: EventData = EventData::new_u64(u64::MAX - 1);
+
+    raise_descriptor_limit();
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    println!("{}", listener.local_addr()?);
+    let epoll = create(CreateFlags::CLOEXEC)?;
+    add(&epoll, &listener, LISTENER, EventFlags::IN)?;
+    add(&epoll, std::io::stdin(), STDIN, EventFlags::IN)?;
+    let mut streams: Vec<std::net::TcpStream> = Vec::new();
+    let mut room = [0; 4_096];
+    let mut events: Vec<Event> = Vec::with_capacity(1_024);
+    loop {
+        std::thread::sleep(Duration::from_millis(1));
+        events.clear();
+        wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
+        for Event { flags, data } in events.iter().copied() {
+            if data == STDIN {
+                return Ok(());
+            }
+            if data == LISTENER {
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+                    add(&epoll, &stream, EventData::new_u64(streams.len() as u64), flags)?;
+                    streams.push(stream);
+                }
+            } else if flags.contains(EventFlags::IN)
+                && let Some(stream) = streams.get_mut(usize::try_from(data.u64())?)
+                && std::io::Read::read(stream, &mut room)? > 0
+            {
+                std::io::Write::write_all(stream, &RENEWED)?;
+            }
+        }
+    }
+}
+
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it is refused, opening too many will say so.
+    let _refused = setrlimit(Resource::Nofile, limit);
+}
+
 /// Starts a server, does something with its address and process, and stops it.
-async fn with_server(plan: &Plan, what: impl AsyncFnOnce(Arc<str>, u32) -> Result<(), Failure>) -> Result<(), Failure> {
+async fn with_server<T>(
+    kind: &str,
+    plan: &Plan,
+    what: impl AsyncFnOnce(Arc<str>, u32) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let dir = std::env::temp_dir().join(format!("raceproof-idle-{}", std::process::id()));
     let mut server = Command::new(std::env::current_exe()?)
-        .args(["serve", &dir.to_string_lossy(), &plan.stall_ms.to_string()])
+        .args([kind, &dir.to_string_lossy(), &plan.stall_ms.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -102,11 +191,14 @@ async fn with_server(plan: &Plan, what: impl AsyncFnOnce(Arc<str>, u32) -> Resul
     let outcome = what(addr.trim().into(), server.id()).await;
     drop(server.stdin.take());
     server.wait()?;
-    std::fs::remove_dir_all(&dir)?;
+    if dir.exists() {
+        std::fs::remove_dir_all(&dir)?;
+    }
     outcome
 }
 
-async fn stay_idle(plan: &Plan, addr: Arc<str>, pid: u32) -> Result<(), Failure> {
+/// Gives the microseconds that the server took for each renewal.
+async fn stay_idle(plan: &Plan, addr: Arc<str>, pid: u32) -> Result<f64, Failure> {
     println!("before: {:.1} MiB", memory_mib(pid)?);
 
     let counts = Arc::new(Counts::default());
@@ -131,27 +223,65 @@ async fn stay_idle(plan: &Plan, addr: Arc<str>, pid: u32) -> Result<(), Failure>
     }
     println!("{} sessions, {sockets} over WebSocket, opened and locked in {:.1?}", plan.sessions, begun.elapsed());
     println!("loaded: {:.1} MiB", memory_mib(pid)?);
-    sleep(Duration::from_millis(plan.ttl_ms)).await;
+    let each = measure(plan, pid, &counts, &mut clients, "idle").await?;
+    println!("idle:   {:.1} MiB", memory_mib(pid)?);
+    Ok(each)
+}
 
+/// The same of the bare loop.
+async fn bounce(plan: &Plan, addr: Arc<str>, pid: u32) -> Result<f64, Failure> {
+    let counts = Arc::new(Counts::default());
+    let mut clients = JoinSet::new();
+    for index in 0..plan.sockets.min(plan.sessions) {
+        let mut stream = TcpStream::connect(&*addr).await?;
+        stream.set_nodelay(true)?;
+        let (counts, mut renew) = (counts.clone(), renewals(index, plan.ttl_ms));
+        clients.spawn(async move {
+            let mut room = [0; 256];
+            loop {
+                tokio::select! {
+                    _ = renew.tick() => stream.write_all(&RENEWAL).await?,
+                    read = stream.read(&mut room) => {
+                        if read? == 0 {
+                            return Err("the bare loop closed a connection".into());
+                        }
+                        counts.renewals.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        });
+    }
+    measure(plan, pid, &counts, &mut clients, "floor").await
+}
+
+async fn measure(
+    plan: &Plan,
+    pid: u32,
+    counts: &Counts,
+    clients: &mut JoinSet<Result<(), Failure>>,
+    what: &str,
+) -> Result<f64, Failure> {
+    MEASURING.store(true, Ordering::Relaxed);
+    sleep(Duration::from_millis(plan.ttl_ms)).await;
     let (ticks, renewals, start) = (ticks(pid)?, counts.renewals.load(Ordering::Relaxed), Instant::now());
     sleep(Duration::from_secs(plan.seconds)).await;
     let elapsed = start.elapsed().as_secs_f64();
     let renewals = counts.renewals.load(Ordering::Relaxed) - renewals;
     // Linux counts in hundredths of a second, whatever its timer's frequency.
     let seconds = (self::ticks(pid)? - ticks) as f64 / 100.0;
+    MEASURING.store(false, Ordering::Relaxed);
     if let Some(ended) = clients.try_join_next() {
         ended??;
         return Err("a client ended".into());
     }
-    println!("idle:   {:.1} MiB", memory_mib(pid)?);
+    let each = 1e6 * seconds / renewals as f64;
     println!(
-        "idle:   {:.2} % of one core, {:.0} renewals/s with a lease of {} ms ({:.1} µs each)",
+        "{what}: {:.2} % of one core, {:.0} renewals/s with a lease of {} ms ({each:.1} µs each)",
         100.0 * seconds / elapsed,
         renewals as f64 / elapsed,
         plan.ttl_ms,
-        1e6 * seconds / renewals as f64,
     );
-    Ok(())
+    Ok(each)
 }
 
 /// Opens sessions whose leases end at one moment, and takes and gives back a lock of another one all the while.

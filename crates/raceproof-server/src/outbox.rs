@@ -7,9 +7,6 @@ use std::task::{Context, Poll, Waker};
 
 use raceproof_core::wire::{Event, Problem, Response};
 
-/// Beyond this many slots an emptied queue gives its memory back: most connections are idle most of the time.
-pub(crate) const KEPT_SLOTS: usize = 16;
-
 /// One message on its way out; it is numbered when it is written.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -84,7 +81,8 @@ impl Outbox {
         !self.lock().messages.is_empty()
     }
 
-    /// Moves everything queued into `batch`. Ready when there is something, or an ending; otherwise whatever comes next
+    /// Moves everything queued into `batch`. No room is kept for more: most connections are idle most of the time, and
+    /// what the allocator gave back last is nearer than what lay here since the message before. Ready when there is something, or an ending; otherwise whatever comes next
     /// wakes the one who asks.
     pub(crate) fn poll_take(&self, cx: &Context<'_>, batch: &mut VecDeque<Message>) -> Poll<Option<Ending>> {
         let mut queue = self.lock();
@@ -95,13 +93,11 @@ impl Outbox {
             }
             return Poll::Pending;
         }
+        let mut messages = std::mem::take(&mut queue.messages);
         if batch.is_empty() {
-            std::mem::swap(&mut queue.messages, batch);
+            *batch = messages;
         } else {
-            batch.append(&mut queue.messages);
-        }
-        if queue.messages.capacity() > KEPT_SLOTS {
-            queue.messages = VecDeque::new();
+            batch.append(&mut messages);
         }
         Poll::Ready(queue.ending)
     }

@@ -48,7 +48,10 @@ impl Taker for Shared {
             return false;
         }
         match input {
-            Input::Frame { request: Request::Keepalive {}, .. } => calm::renewed(),
+            Input::Frame { request: Request::Keepalive {}, .. }
+            | Input::Call { request: Request::Keepalive {}, .. } => {
+                calm::renewed();
+            }
             _ => calm::asked(),
         }
         let now = state.clock.now();

@@ -14,13 +14,15 @@ use raceproof_core::wire::{ClientFrame, Code, Problem, ServerFrame};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::close::Close;
 use super::frames::{self, Decoder, Incoming, Outgoing};
 use crate::config::Limits;
-use crate::outbox::{KEPT_SLOTS, Message, Outbox};
+use crate::outbox::{Message, Outbox};
 use crate::sequencer::{Input, Link};
+use crate::server::Place;
 
 /// How long the other side may take to answer a close.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -50,7 +52,10 @@ thread_local! {
 }
 
 /// Serves a connection until either side ends it. `read` has come already.
-pub(super) async fn run(socket: TcpStream, read: Vec<u8>, link: Link, limits: Arc<Limits>) {
+///
+/// When the server stops it says so through the outbox; only a connection that is then waiting for the other side has
+/// to be cut off.
+pub(super) async fn run(socket: TcpStream, read: Vec<u8>, link: Link, limits: Arc<Limits>, place: Place) {
     let conn = link.conn();
     let outbox = Arc::new(Outbox::new(limits.outbox_frames));
     link.send(Input::Connect { conn, outbox: Arc::clone(&outbox) });
@@ -67,11 +72,14 @@ pub(super) async fn run(socket: TcpStream, read: Vec<u8>, link: Link, limits: Ar
         gave_way: false,
         pinged: false,
         pause: jittered(limits.ping_interval, conn),
+        look_at: None,
         limits,
+        place,
     };
     connection.take(read);
     if let Some(close) = connection.serve().await {
-        let _lost = timeout(CLOSING, connection.close(close)).await;
+        let cut = connection.place.cut.clone();
+        let _lost = cut.run_until_cancelled(timeout(CLOSING, connection.close(close))).await;
     }
 }
 
@@ -109,7 +117,10 @@ struct Connection {
     /// Whether the last look found silence, and asked.
     pinged: bool,
     pause: Duration,
+    /// When the timer that wakes this connection's task fires; `None` while it is not armed.
+    look_at: Option<Instant>,
     limits: Arc<Limits>,
+    place: Place,
 }
 
 /// A connection as the hub knows it.
@@ -144,6 +155,7 @@ impl Connection {
                 Step::Look => {
                     let alive = self.look_for_life().await;
                     timer.as_mut().reset(self.next_look());
+                    self.look_at = None;
                     alive
                 }
                 Step::End(stopped) => Err(stopped),
@@ -188,7 +200,18 @@ impl Connection {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        timer.poll(cx).map(|()| Step::Look)
+        self.poll_look(cx, timer)
+    }
+
+    /// Whether it is time to look for signs of life. The timer is armed once, and not looked at again before its time:
+    /// it wakes this task whatever was read meanwhile.
+    fn poll_look(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Step> {
+        if self.look_at.is_some_and(|at| Instant::now() < at) {
+            return Poll::Pending;
+        }
+        self.look_at = Some(timer.deadline());
+        // Out of budget, it would be polled without being armed.
+        Pin::new(&mut unconstrained(timer)).poll(cx).map(|()| Step::Look)
     }
 
     /// Says whether everything that has come was read.
@@ -293,7 +316,7 @@ impl Connection {
             frame(self.written_last, message).write_json(text);
             frames::encode(Outgoing::Text, text, write);
         }
-        if self.batch.capacity() > KEPT_SLOTS && self.batch.is_empty() {
+        if self.batch.is_empty() {
             self.batch = VecDeque::new();
         }
         let taken = match Pin::new(&mut self.socket).poll_write(cx, write) {
@@ -310,11 +333,11 @@ impl Connection {
 
     /// Waits until the socket has taken what was begun.
     async fn write(&mut self) -> Result<(), Stopped> {
-        let patience = self.limits.write_timeout;
-        match timeout(patience, poll_fn(|cx| self.poll_write(cx))).await {
-            Ok(Ok(())) => Ok(()),
+        let (patience, cut) = (self.limits.write_timeout, self.place.cut.clone());
+        match cut.run_until_cancelled(timeout(patience, poll_fn(|cx| self.poll_write(cx)))).await {
+            Some(Ok(Ok(()))) => Ok(()),
             // Nobody reads; a close would not be read either.
-            Ok(Err(_)) | Err(_) => Err(None),
+            _ => Err(None),
         }
     }
 

@@ -31,13 +31,13 @@ pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Res
     let place = request.extensions().get::<Place>().cloned();
     let place = place.ok_or_else(|| Refusal::new(Code::Unavailable, "this connection cannot be upgraded"))?;
     let upgrade = hyper::upgrade::on(&mut request);
-    place.connections.clone().spawn(async move {
+    let connections = place.connections.clone();
+    connections.spawn(async move {
         let cut = place.cut.clone();
         tokio::select! {
-            () = serve(app, upgrade) => {}
+            () = serve(app, upgrade, place) => {}
             () = cut.cancelled() => {}
         }
-        drop(place);
     });
     Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
@@ -75,7 +75,8 @@ fn has_token(headers: &HeaderMap, name: HeaderName, wanted: &str) -> bool {
         .any(|token| token.trim().eq_ignore_ascii_case(wanted))
 }
 
-async fn serve(app: App, upgrade: OnUpgrade) {
+/// Waits for the upgrade, and leaves the connection to a task that carries nothing but it.
+async fn serve(app: App, upgrade: OnUpgrade, place: Place) {
     let upgraded = match upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "a connection ended in its upgrade"),
@@ -86,5 +87,6 @@ async fn serve(app: App, upgrade: OnUpgrade) {
     // It is all of what HTTP had room to read.
     drop(parts.read_buf);
     let App { link, limits, .. } = app;
-    conn::run(stream, read, link, limits).await;
+    let connections = place.connections.clone();
+    connections.spawn(conn::run(stream, read, link, limits, place));
 }
