@@ -170,6 +170,8 @@ fn what_cannot_be_is_refused() {
         ("debounce.quiet = '2s'", "[debounce]: quiet is longer than wait-max"),
         ("worker.workers = 0", "text: worker.workers is \"0\": expected a whole number from 1"),
         ("worker.mailbox = 0", "[worker]: mailbox is 0"),
+        ("worker.backoff = '2h'", "[worker]: backoff is longer than backoff-max"),
+        ("throttle.every = '0s'", "[throttle]: every is 0"),
         ("task.tasks-max = 0", "[task]: tasks-max is 0"),
         ("events.capacity = 0", "[events]: capacity is 0"),
         ("events.replay = 2000", "[events]: replay is more than capacity"),

@@ -9,7 +9,7 @@ mod section {
 
     use raceproof_core::resilience::breaker::{Config, Threshold, Window};
 
-    use crate::config::rooms::some;
+    use crate::config::rooms::{ordered, some};
     use crate::config::schema::{Key, keys, sealed};
     use crate::config::setting::Setting;
 
@@ -101,9 +101,7 @@ mod section {
             };
             config.open_for = open_for;
             config.open_for_max = values.open_for_max.unwrap_or(open_for);
-            if config.open_for_max < open_for {
-                return Err("open-for is longer than open-for-max".into());
-            }
+            ordered("open-for", open_for, "open-for-max", config.open_for_max)?;
             config.probes = values.probes;
             config.probe_timeout = values.probe_timeout;
             Ok(config)

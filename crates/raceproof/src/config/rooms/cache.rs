@@ -62,30 +62,21 @@ impl CacheConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for CacheConfig {
-    const NAME: &'static str = "cache";
-    const ABOUT: &'static str = "Caches: how much they hold, and for how long (feature `cache`).";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "capacity" capacity: usize, "how many entries there is room for";
-            "ttl" ttl: Option<Duration>, "how long a value is fresh; none: for ever";
-            "stale" stale: Duration, "how long after that it is still served while it is loaded again";
-            "absent-ttl" absent_ttl: Option<Duration>, "how long it is remembered that there is no value";
-            "retry" retry: Duration, "how long after a failed refresh a stale value is served before the next";
-            "load-timeout" load_timeout: Option<Duration> = "timeout", "how long a load may take";
-            "loads-max" loads_max: usize, "how many loads may be under way or queued";
-            "waiters-max" waiters_max: usize = "waiters-max", "how many callers may wait for one load";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
+section! {
+    CacheConfig, "cache", "Caches: how much they hold, and for how long (feature `cache`).";
+    "capacity" capacity: usize, "how many entries there is room for";
+    "ttl" ttl: Option<Duration>, "how long a value is fresh; none: for ever";
+    "stale" stale: Duration, "how long after that it is still served while it is loaded again";
+    "absent-ttl" absent_ttl: Option<Duration>, "how long it is remembered that there is no value";
+    "retry" retry: Duration, "how long after a failed refresh a stale value is served before the next";
+    "load-timeout" load_timeout: Option<Duration> = "timeout", "how long a load may take";
+    "loads-max" loads_max: usize, "how many loads may be under way or queued";
+    "waiters-max" waiters_max: usize = "waiters-max", "how many callers may wait for one load";
+    check |values| {
         super::some("capacity", values.capacity == 0)?;
         if values.ttl.is_none() && !values.stale.is_zero() {
             return Err("stale without ttl: a value that is fresh for ever never gets stale".into());
         }
-        Ok(values)
+        Ok(())
     }
 }

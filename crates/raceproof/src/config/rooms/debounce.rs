@@ -31,24 +31,12 @@ impl DebounceConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for DebounceConfig {
-    const NAME: &'static str = "debounce";
-    const ABOUT: &'static str = "Debouncing: events are handed on when it has been quiet.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "quiet" quiet: Duration, "how long it has to be quiet";
-            "wait-max" wait_max: Option<Duration>, "what came first waits no longer than this";
-            "leading" leading: bool, "whether the first event after a time of quiet is handed on at once";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        match values.wait_max {
-            Some(wait_max) if wait_max < values.quiet => Err("quiet is longer than wait-max".into()),
-            _ => Ok(values),
-        }
+section! {
+    DebounceConfig, "debounce", "Debouncing: events are handed on when it has been quiet.";
+    "quiet" quiet: Duration, "how long it has to be quiet";
+    "wait-max" wait_max: Option<Duration>, "what came first waits no longer than this";
+    "leading" leading: bool, "whether the first event after a time of quiet is handed on at once";
+    check |values| {
+        super::ordered("quiet", values.quiet, "wait-max", values.wait_max.unwrap_or(Duration::MAX))
     }
 }

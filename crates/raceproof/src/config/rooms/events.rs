@@ -37,26 +37,17 @@ impl EventsConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for EventsConfig {
-    const NAME: &'static str = "events";
-    const ABOUT: &'static str = "Event buses: how much they hold.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "capacity" capacity: usize = "queue", "how many events a bus holds, which is as far as a subscriber may be behind";
-            "replay" replay: usize, "how many past events are kept for those who subscribe later";
-            "subscribers-max" subscribers_max: usize, "how many subscribers there may be";
-            "publishers-waiting-max" publishers_waiting_max: usize = "waiters-max", "how many publishers may wait for room";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
+section! {
+    EventsConfig, "events", "Event buses: how much they hold.";
+    "capacity" capacity: usize = "queue", "how many events a bus holds, which is as far as a subscriber may be behind";
+    "replay" replay: usize, "how many past events are kept for those who subscribe later";
+    "subscribers-max" subscribers_max: usize, "how many subscribers there may be";
+    "publishers-waiting-max" publishers_waiting_max: usize = "waiters-max", "how many publishers may wait for room";
+    check |values| {
         super::some("capacity", values.capacity == 0)?;
         if values.replay > values.capacity {
             return Err("replay is more than capacity".into());
         }
-        Ok(values)
+        Ok(())
     }
 }

@@ -50,25 +50,15 @@ impl LimitConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for LimitConfig {
-    const NAME: &'static str = "rate-limit";
-    const ABOUT: &'static str = "Rate limiters, with one quota or with one for each key.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "calls" calls: NonZeroU32, "how many calls there may be";
-            "per" per: Duration, "in which time";
-            "burst" burst: Option<NonZeroU32>, "how many there may be at once; none: as `calls`";
-            "waiting-max" waiting_max: usize = "waiters-max", "how many calls may wait";
-            "keys-max" keys_max: usize, "about how many keys may be in use at a time";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
+section! {
+    LimitConfig, "rate-limit", "Rate limiters, with one quota or with one for each key.";
+    "calls" calls: NonZeroU32, "how many calls there may be";
+    "per" per: Duration, "in which time";
+    "burst" burst: Option<NonZeroU32>, "how many there may be at once; none: as `calls`";
+    "waiting-max" waiting_max: usize = "waiters-max", "how many calls may wait";
+    "keys-max" keys_max: usize, "about how many keys may be in use at a time";
+    check |values| {
         super::some("per", values.per.is_zero())?;
-        super::some("keys-max", values.keys_max == 0)?;
-        Ok(values)
+        super::some("keys-max", values.keys_max == 0)
     }
 }

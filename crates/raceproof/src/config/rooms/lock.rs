@@ -27,38 +27,14 @@ impl Default for SemaphoreConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for LockConfig {
-    const NAME: &'static str = "lock";
-    const ABOUT: &'static str = "Locks by name within the process. The other keys of this section are the \
-                                 [program's](cli.md#settings).";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "wait" wait: Option<Duration>, "how long to wait for it; none: as long as it takes";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        Ok(values)
-    }
+section! {
+    LockConfig, "lock",
+    "Locks by name within the process. The other keys of this section are the [program's](cli.md#settings).";
+    "wait" wait: Option<Duration>, "how long to wait for it; none: as long as it takes";
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for SemaphoreConfig {
-    const NAME: &'static str = "semaphore";
-    const ABOUT: &'static str = "Semaphores by name within the process.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "permits" permits: NonZeroU32 = "concurrency", "how many permits there are";
-            "wait" wait: Option<Duration>, "how long to wait for them; none: as long as it takes";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        Ok(values)
-    }
+section! {
+    SemaphoreConfig, "semaphore", "Semaphores by name within the process.";
+    "permits" permits: NonZeroU32 = "concurrency", "how many permits there are";
+    "wait" wait: Option<Duration>, "how long to wait for them; none: as long as it takes";
 }

@@ -1,5 +1,37 @@
 //! The sections: which room has which keys, and what is made of them.
 
+#[cfg(feature = "config")]
+use std::time::Duration;
+
+/// A section whose values are its configuration: its name, what it is about, its keys (see [`keys`](super::schema)),
+/// and, where not all values go together, a check that says which do not.
+macro_rules! section {
+    (
+        $config:ty, $name:literal, $about:literal;
+        $($key:literal $field:ident : $kind:ty $(= $shared:literal)?, $what:literal;)+
+        $(check |$values:ident| $check:block)?
+    ) => {
+        #[cfg(feature = "config")]
+        impl crate::config::schema::sealed::Section for $config {
+            const NAME: &'static str = $name;
+            const ABOUT: &'static str = $about;
+            type Values = Self;
+
+            fn keys() -> Vec<crate::config::schema::Key<Self>> {
+                crate::config::schema::keys![$($key $field: $kind $(= $shared)?, $what;)+]
+            }
+
+            fn build(values: Self) -> Result<Self, String> {
+                $(
+                    let check = |$values: &Self| -> Result<(), String> { $check };
+                    check(&values)?;
+                )?
+                Ok(values)
+            }
+        }
+    };
+}
+
 mod breaker;
 #[cfg(feature = "cache")]
 mod cache;
@@ -67,4 +99,10 @@ pub(super) const SECTIONS: &[super::schema::Section] = {
 #[cfg(feature = "config")]
 fn some(what: &str, is_nothing: bool) -> Result<(), String> {
     if is_nothing { Err(format!("{what} is 0")) } else { Ok(()) }
+}
+
+/// Refuses a bound that is less than what it bounds.
+#[cfg(feature = "config")]
+fn ordered(low: &str, least: Duration, high: &str, most: Duration) -> Result<(), String> {
+    if least > most { Err(format!("{low} is longer than {high}")) } else { Ok(()) }
 }

@@ -51,25 +51,15 @@ impl RecoveryConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for RecoveryConfig {
-    const NAME: &'static str = "recovery";
-    const ABOUT: &'static str = "Recovering errors by their category.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "attempts" attempts: u32, "so many attempts in a row may fail";
-            "cool-down" cool_down: Duration, "so long between two attempts";
-            "forget-after" forget_after: Duration, "after so long without an attempt a category begins anew";
-            "alarm-per-minute" alarm_per_minute: u32, "how many errors of a category within a minute are still not too many";
-            "history-max" history_max: usize, "how many errors are remembered";
-            "categories-max" categories_max: usize, "how many categories are remembered";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        super::some("categories-max", values.categories_max == 0)?;
-        Ok(values)
+section! {
+    RecoveryConfig, "recovery", "Recovering errors by their category.";
+    "attempts" attempts: u32, "so many attempts in a row may fail";
+    "cool-down" cool_down: Duration, "so long between two attempts";
+    "forget-after" forget_after: Duration, "after so long without an attempt a category begins anew";
+    "alarm-per-minute" alarm_per_minute: u32, "how many errors of a category within a minute are still not too many";
+    "history-max" history_max: usize, "how many errors are remembered";
+    "categories-max" categories_max: usize, "how many categories are remembered";
+    check |values| {
+        super::some("categories-max", values.categories_max == 0)
     }
 }

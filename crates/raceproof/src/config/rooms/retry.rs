@@ -44,28 +44,16 @@ impl RetryConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for RetryConfig {
-    const NAME: &'static str = "retry";
-    const ABOUT: &'static str = "Retries: how often, how far apart, and out of which budget.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "attempts-max" attempts_max: u32, "how many attempts there are at most, the first included";
-            "delay" delay: Duration, "the bound of the first wait; each further one is twice the one before";
-            "delay-max" delay_max: Duration, "no bound is longer than this";
-            "time-max" time_max: Option<Duration>, "no attempt begins later than this after the first";
-            "budget" budget: u32, "how many retries all callers have together at the start, and at most";
-            "budget-percent" budget_percent: u32, "how many retries a hundred calls add to it";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
+section! {
+    RetryConfig, "retry", "Retries: how often, how far apart, and out of which budget.";
+    "attempts-max" attempts_max: u32, "how many attempts there are at most, the first included";
+    "delay" delay: Duration, "the bound of the first wait; each further one is twice the one before";
+    "delay-max" delay_max: Duration, "no bound is longer than this";
+    "time-max" time_max: Option<Duration>, "no attempt begins later than this after the first";
+    "budget" budget: u32, "how many retries all callers have together at the start, and at most";
+    "budget-percent" budget_percent: u32, "how many retries a hundred calls add to it";
+    check |values| {
         super::some("attempts-max", values.attempts_max == 0)?;
-        if values.delay > values.delay_max {
-            return Err("delay is longer than delay-max".into());
-        }
-        Ok(values)
+        super::ordered("delay", values.delay, "delay-max", values.delay_max)
     }
 }

@@ -30,25 +30,13 @@ impl Default for ServiceConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for ServiceConfig {
-    const NAME: &'static str = "service";
-    const ABOUT: &'static str = "Values that are made once and shared.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "timeout" timeout: Option<Duration> = "timeout", "how long an initialisation may take";
-            "backoff" backoff: Option<Duration>, "how long callers are refused after a failure; doubles with each in a row";
-            "backoff-max" backoff_max: Duration, "the longest that callers are refused";
-            "waiters-max" waiters_max: usize = "waiters-max", "how many callers may wait at a time";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        match values.backoff {
-            Some(first) if first > values.backoff_max => Err("backoff is longer than backoff-max".into()),
-            _ => Ok(values),
-        }
+section! {
+    ServiceConfig, "service", "Values that are made once and shared.";
+    "timeout" timeout: Option<Duration> = "timeout", "how long an initialisation may take";
+    "backoff" backoff: Option<Duration>, "how long callers are refused after a failure; doubles with each in a row";
+    "backoff-max" backoff_max: Duration, "the longest that callers are refused";
+    "waiters-max" waiters_max: usize = "waiters-max", "how many callers may wait at a time";
+    check |values| {
+        super::ordered("backoff", values.backoff.unwrap_or_default(), "backoff-max", values.backoff_max)
     }
 }

@@ -30,20 +30,8 @@ impl StartupConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for StartupConfig {
-    const NAME: &'static str = "startup";
-    const ABOUT: &'static str = "Starting and stopping services together.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "drain-timeout" drain_timeout: Duration, "how long the first phase of a shutdown may take: starts end, services drain";
-            "stop-timeout" stop_timeout: Duration, "how long the second may take: services stop";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        Ok(values)
-    }
+section! {
+    StartupConfig, "startup", "Starting and stopping services together.";
+    "drain-timeout" drain_timeout: Duration, "how long the first phase of a shutdown may take: starts end, services drain";
+    "stop-timeout" stop_timeout: Duration, "how long the second may take: services stop";
 }

@@ -33,22 +33,12 @@ impl TaskConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for TaskConfig {
-    const NAME: &'static str = "task";
-    const ABOUT: &'static str = "Supervisors of tasks: how many there may be.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "tasks-max" tasks_max: usize, "how many tasks there may be, those that wait included";
-            "queue-max" queue_max: usize, "how many tasks of one name may wait";
-            "grace" grace: Duration, "how long a task that is cancelled may take to end before it is stopped by force";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        super::some("tasks-max", values.tasks_max == 0)?;
-        Ok(values)
+section! {
+    TaskConfig, "task", "Supervisors of tasks: how many there may be.";
+    "tasks-max" tasks_max: usize, "how many tasks there may be, those that wait included";
+    "queue-max" queue_max: usize, "how many tasks of one name may wait";
+    "grace" grace: Duration, "how long a task that is cancelled may take to end before it is stopped by force";
+    check |values| {
+        super::some("tasks-max", values.tasks_max == 0)
     }
 }

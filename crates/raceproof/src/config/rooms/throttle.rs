@@ -28,20 +28,11 @@ impl ThrottleConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for ThrottleConfig {
-    const NAME: &'static str = "throttle";
-    const ABOUT: &'static str = "Throttles: calls begin at least so far apart.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "every" every: Duration, "how far apart calls begin";
-            "waiting-max" waiting_max: usize = "waiters-max", "how many calls may wait";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        Ok(values)
+section! {
+    ThrottleConfig, "throttle", "Throttles: calls begin at least so far apart.";
+    "every" every: Duration, "how far apart calls begin";
+    "waiting-max" waiting_max: usize = "waiters-max", "how many calls may wait";
+    check |values| {
+        super::some("every", values.every.is_zero())
     }
 }

@@ -21,24 +21,12 @@ impl Default for TimeoutConfig {
 impl TimeoutConfig {
     /// The limit as a handle.
     #[must_use]
-    pub const fn timeout(&self) -> Timeout {
+    pub fn timeout(&self) -> Timeout {
         Timeout::new(self.limit)
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for TimeoutConfig {
-    const NAME: &'static str = "timeout";
-    const ABOUT: &'static str = "Limits on the time that calls take.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "limit" limit: Duration = "timeout", "how long a call may take";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
-        Ok(values)
-    }
+section! {
+    TimeoutConfig, "timeout", "Limits on the time that calls take.";
+    "limit" limit: Duration = "timeout", "how long a call may take";
 }

@@ -51,28 +51,16 @@ impl WorkerConfig {
     }
 }
 
-#[cfg(feature = "config")]
-impl crate::config::schema::sealed::Section for WorkerConfig {
-    const NAME: &'static str = "worker";
-    const ABOUT: &'static str = "Workers that answer requests from a mailbox.";
-    type Values = Self;
-
-    fn keys() -> Vec<crate::config::schema::Key<Self>> {
-        crate::config::schema::keys![
-            "workers" workers: NonZeroU32 = "concurrency", "how many requests are answered at a time";
-            "mailbox" mailbox: usize = "queue", "how many requests may wait";
-            "timeout" timeout: Option<Duration> = "timeout", "how long a call waits for its answer";
-            "backoff" backoff: Duration, "the pause after a second panic in a row; doubles with each";
-            "backoff-max" backoff_max: Duration, "the longest pause";
-            "restarts-max" restarts_max: Option<u32>, "after so many panics in a row a worker gives up; none: never";
-        ]
-    }
-
-    fn build(values: Self) -> Result<Self, String> {
+section! {
+    WorkerConfig, "worker", "Workers that answer requests from a mailbox.";
+    "workers" workers: NonZeroU32 = "concurrency", "how many requests are answered at a time";
+    "mailbox" mailbox: usize = "queue", "how many requests may wait";
+    "timeout" timeout: Option<Duration> = "timeout", "how long a call waits for its answer";
+    "backoff" backoff: Duration, "the pause after a second panic in a row; doubles with each";
+    "backoff-max" backoff_max: Duration, "the longest pause";
+    "restarts-max" restarts_max: Option<u32>, "after so many panics in a row a worker gives up; none: never";
+    check |values| {
         super::some("mailbox", values.mailbox == 0)?;
-        if values.backoff > values.backoff_max {
-            return Err("backoff is longer than backoff-max".into());
-        }
-        Ok(values)
+        super::ordered("backoff", values.backoff, "backoff-max", values.backoff_max)
     }
 }
