@@ -16,7 +16,7 @@
 //!
 //! # Features
 //! - `client` (on by default): the client of a server. Without it nothing of HTTP or WebSocket is built.
-//! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] need not know the time exactly.
+//! - `coarse-clock` (on by default): on Linux, a cheaper clock where [`resilience`] refuses. It admits nothing.
 //! - `config`: the settings of the rooms from `raceproof.toml` and the environment.
 //! - `console`: what tokio-console looks at.
 //! - `prometheus`: the [`registry`] as a collector of metrics.
@@ -67,6 +67,7 @@ pub mod startup;
 pub mod store;
 mod sync;
 pub mod task;
+mod timer;
 mod waiting;
 pub mod worker;
 

@@ -11,7 +11,7 @@ use crate::cache::Cache;
 use crate::coordinator::Coordinator;
 use crate::events::Bus;
 use crate::handle::Raceproof;
-use crate::resilience::{Breaker, KeyedRateLimiter, RateLimiter, Retry, Throttle, Timeout};
+use crate::resilience::{Breaker, Debounce, KeyedRateLimiter, Policy, RateLimiter, Recovery, Retry, Throttle, Timeout};
 use crate::service::Service;
 use crate::startup::Running;
 use crate::task::Supervisor;
@@ -80,6 +80,24 @@ impl Handle for Breaker {
     }
 }
 
+impl<T: Send + 'static> Handle for Debounce<T> {
+    fn observe(&self) -> Stats {
+        Stats::Debounce(self.stats())
+    }
+}
+
+impl Handle for Policy {
+    fn observe(&self) -> Stats {
+        Stats::Policy(self.stats())
+    }
+}
+
+impl<C: Ord + Clone + Send + Sync + 'static> Handle for Recovery<C> {
+    fn observe(&self) -> Stats {
+        Stats::Recovery(self.totals())
+    }
+}
+
 impl Handle for Retry {
     fn observe(&self) -> Stats {
         Stats::Retry(self.stats())
@@ -106,13 +124,13 @@ impl Handle for Supervisor {
 
 impl Handle for Throttle {
     fn observe(&self) -> Stats {
-        Stats::Throttle { waiting: self.waiting() }
+        Stats::Throttle(self.stats())
     }
 }
 
 impl Handle for Timeout {
     fn observe(&self) -> Stats {
-        Stats::Timeout { limit: self.limit() }
+        Stats::Timeout(self.stats())
     }
 }
 

@@ -21,7 +21,7 @@ mod tests;
 use std::any::{Any, type_name};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 pub use self::error::RegistryError;
 use self::instance::{AnyHandle, Handle};
@@ -32,6 +32,7 @@ pub use self::stats::{Metric, Observed, Stats, Value};
 #[cfg(feature = "config")]
 use crate::config::Config;
 use crate::handle::Raceproof;
+use crate::sync::{Mutex, MutexGuard};
 
 /// Instances by name. Clones share them.
 ///

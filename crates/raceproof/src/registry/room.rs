@@ -11,14 +11,20 @@ pub enum Room {
     /// A cache.
     #[cfg(feature = "cache")]
     Cache,
+    /// A debounce.
+    Debounce,
     /// An event bus.
     Events,
     /// A lock.
     Lock,
     /// A rate limiter with a quota for each key.
     KeyedRateLimit,
+    /// A policy.
+    Policy,
     /// A rate limiter.
     RateLimit,
+    /// A recovery.
+    Recovery,
     /// A retry.
     Retry,
     /// A semaphore.
@@ -45,10 +51,13 @@ impl Room {
             Self::Breaker => "breaker",
             #[cfg(feature = "cache")]
             Self::Cache => "cache",
+            Self::Debounce => "debounce",
             Self::Events => "events",
             Self::KeyedRateLimit => "keyed_rate_limit",
             Self::Lock => "lock",
+            Self::Policy => "policy",
             Self::RateLimit => "rate_limit",
+            Self::Recovery => "recovery",
             Self::Retry => "retry",
             Self::Semaphore => "semaphore",
             Self::Service => "service",

@@ -17,7 +17,7 @@ use crate::config::{
 use crate::events::Bus;
 use crate::handle::Raceproof;
 use crate::lock::{Lock, Semaphore};
-use crate::resilience::{Breaker, KeyedRateLimiter, RateLimiter, Retry, Throttle, Timeout};
+use crate::resilience::{Breaker, Debounce, KeyedRateLimiter, Policy, RateLimiter, Recovery, Retry, Throttle, Timeout};
 use crate::service::Service;
 use crate::startup::Running;
 use crate::task::Supervisor;
@@ -175,6 +175,38 @@ impl Registry {
         E: Send + Sync + 'static,
     {
         self.insert(Room::Service, name, service.clone())
+    }
+
+    /// Takes up a debounce, so that it is observed. The registry's handle is one more: the last event is handed on when
+    /// it is quiet, or by [`Debounce::close`], and not by the drop of the last handle elsewhere.
+    ///
+    /// # Errors
+    /// [`RegistryError::Taken`] if there is one of this name.
+    pub fn register_debounce<T: Send + 'static>(
+        &self,
+        name: &str,
+        debounce: &Debounce<T>,
+    ) -> Result<(), RegistryError> {
+        self.insert(Room::Debounce, name, debounce.clone())
+    }
+
+    /// Takes up a policy, so that it is observed. What it is made of is observed where that was asked for by name.
+    ///
+    /// # Errors
+    /// [`RegistryError::Taken`] if there is one of this name.
+    pub fn register_policy(&self, name: &str, policy: &Policy) -> Result<(), RegistryError> {
+        self.insert(Room::Policy, name, policy.clone())
+    }
+
+    /// Takes up a recovery, so that it is observed.
+    ///
+    /// # Errors
+    /// [`RegistryError::Taken`] if there is one of this name.
+    pub fn register_recovery<C>(&self, name: &str, recovery: &Recovery<C>) -> Result<(), RegistryError>
+    where
+        C: Ord + Clone + Send + Sync + 'static,
+    {
+        self.insert(Room::Recovery, name, recovery.clone())
     }
 
     /// Takes up a worker, so that it is observed. The registry keeps it: it ends when it is stopped.

@@ -75,6 +75,38 @@ fn what_was_built_elsewhere_is_listed_under_a_name_of_its_own() {
     assert_eq!(registry.list()[0].configuration, None);
 }
 
+#[tokio::test]
+async fn policies_recoveries_and_debounces_are_observed_under_their_names() {
+    use crate::resilience::recovery::{Recovery, Severity};
+    use crate::resilience::{Debounce, Policy};
+
+    let registry = Registry::new();
+    let policy = Policy::builder().breaker(registry.breaker("payments")).build();
+    registry.register_policy("payments", &policy).expect("the name is free");
+    let recovery = Recovery::<&str>::builder().build();
+    registry.register_recovery("errors", &recovery).expect("the name is free");
+    let (debounce, _page) = Debounce::<u32>::builder(Duration::from_secs(1)).channel();
+    registry.register_debounce("page", &debounce).expect("the name is free");
+    registry.register_policy("payments", &policy).expect_err("the name is taken");
+
+    policy.run(async || Ok::<_, std::io::Error>(())).await.expect("it succeeds");
+    for category in ["disk", "net", "net"] {
+        let _ = recovery.report(category, Severity::Critical, "gone").await;
+    }
+    debounce.push(1).expect("it is open");
+    let metric = |room, name| {
+        let observed = registry.stats().into_iter().find(|observed| observed.room == room).expect("it is there");
+        let metrics = observed.stats.metrics();
+        metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+    };
+    assert_eq!(metric(Room::Policy, "calls"), Some(Value::Total(1)));
+    assert_eq!(metric(Room::Breaker, "successes"), Some(Value::Total(1)));
+    assert_eq!(metric(Room::Recovery, "categories"), Some(Value::Number(2)));
+    assert_eq!(metric(Room::Recovery, "critical"), Some(Value::Total(3)));
+    assert_eq!(metric(Room::Recovery, "per_minute"), Some(Value::Number(3)));
+    assert_eq!(metric(Room::Debounce, "pending"), Some(Value::Number(1)));
+}
+
 #[test]
 fn an_instance_is_found_again_after_its_builder_panicked() {
     let registry = Registry::new();

@@ -13,8 +13,8 @@ pub mod policy;
 mod queue;
 pub mod recovery;
 pub mod retry;
-mod throttle;
-mod timeout;
+pub mod throttle;
+pub mod timeout;
 
 pub use breaker::Breaker;
 pub use debounce::Debounce;

@@ -28,8 +28,9 @@ pub(super) struct Turn<'a> {
     _place: Place<'a>,
 }
 
+/// One of those who wait.
 #[derive(Debug)]
-struct Place<'a>(&'a Queue);
+pub(super) struct Place<'a>(&'a AtomicUsize);
 
 impl Queue {
     pub(super) fn new(waiting_max: usize) -> Self {
@@ -38,10 +39,7 @@ impl Queue {
 
     /// Waits for the turn. Whoever has it counts as waiting too: it waits for what it has the turn for.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, QueueFull> {
-        let place = Place(self);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.waiting_max.max(1) {
-            return Err(QueueFull { waiting_max: self.waiting_max });
-        }
+        let place = Place::take(&self.waiting, self.waiting_max)?;
         let permit = self.turn.acquire().await.expect("the semaphore is never closed");
         Ok(Turn { _permit: permit, _place: place })
     }
@@ -51,8 +49,18 @@ impl Queue {
     }
 }
 
+impl<'a> Place<'a> {
+    pub(super) fn take(waiting: &'a AtomicUsize, waiting_max: usize) -> Result<Self, QueueFull> {
+        let place = Self(waiting);
+        if waiting.fetch_add(1, Ordering::Relaxed) >= waiting_max.max(1) {
+            return Err(QueueFull { waiting_max });
+        }
+        Ok(place)
+    }
+}
+
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,15 +1,14 @@
 //! Calls that are so far apart.
+//!
+//! Owns: nothing of its own. It is a rate limiter whose quota is one call, with an error that says so.
 
-use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use raceproof_core::resilience::throttle::Throttle as Machine;
-use raceproof_core::time::Time;
+use tracing::Instrument as _;
 
-use super::clock::Clock;
-use super::queue::{Queue, QueueFull};
-use crate::sync::Mutex;
+use super::limiter::{self, Limited, Quota, RateLimiter, WaitError};
+use super::queue::QueueFull;
 
 /// Lets calls begin at least so far apart. Clones share it.
 ///
@@ -24,16 +23,9 @@ use crate::sync::Mutex;
 /// assert!(throttle.try_begin().is_ok());
 /// assert!(throttle.try_begin().is_err());
 /// ```
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Throttle {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    every: Duration,
-    clock: Clock,
-    machine: Mutex<Machine>,
-    queue: Queue,
+    limiter: RateLimiter,
 }
 
 /// The call came too soon after another.
@@ -45,8 +37,20 @@ pub struct TooSoon {
     pub retry_after: Duration,
 }
 
+/// What happened so far at a [`Throttle`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Calls that began.
+    pub begun: u64,
+    /// Calls that came too soon, and not those that wait.
+    pub refused: u64,
+    /// How many wait.
+    pub waiting: usize,
+}
+
 impl Throttle {
-    /// Calls begin at least `every` apart, the first at once; at most 1024 may wait.
+    /// Calls begin at least `every` apart, the first at once; at most 1024 may wait. Less than a microsecond is one.
     #[must_use]
     pub fn new(every: Duration) -> Self {
         Self::with_waiting_max(every, 1_024)
@@ -55,8 +59,7 @@ impl Throttle {
     /// Calls begin at least `every` apart, the first at once; at most so many may wait.
     #[must_use]
     pub fn with_waiting_max(every: Duration, waiting_max: usize) -> Self {
-        let machine = Mutex::new(Machine::new(every));
-        Self { inner: Arc::new(Inner { every, clock: Clock::new(), machine, queue: Queue::new(waiting_max) }) }
+        Self { limiter: RateLimiter::with_waiting_max(Quota::new(NonZeroU32::MIN, every), waiting_max) }
     }
 
     /// Begins a call, if it may. It goes before those who wait.
@@ -64,8 +67,8 @@ impl Throttle {
     /// # Errors
     /// [`TooSoon`]; the call should not be made.
     pub fn try_begin(&self) -> Result<(), TooSoon> {
-        let now = self.inner.clock.now();
-        self.inner.begin(now).map_err(|at| TooSoon { retry_after: at.since(now) })
+        let retry_after = |limited: Limited| limited.retry_after().unwrap_or_default();
+        self.limiter.check().map_err(|limited| TooSoon { retry_after: retry_after(limited) })
     }
 
     /// Waits until a call may begin. Those who wait begin in order.
@@ -76,33 +79,19 @@ impl Throttle {
     /// # Cancel safety
     /// Dropping the future takes no one's time: the next in the queue begins instead.
     pub async fn begin(&self) -> Result<(), QueueFull> {
-        let _turn = self.inner.queue.turn().await?;
-        loop {
-            let now = self.inner.clock.now();
-            match self.inner.begin(now) {
-                Ok(()) => return Ok(()),
-                Err(at) => tokio::time::sleep(at.since(now)).await,
-            }
+        let span = tracing::debug_span!("raceproof.throttle.wait");
+        match self.limiter.until_ready().instrument(span).await {
+            Err(WaitError::Full(full)) => Err(full),
+            // The quota is one call, so it covers this one sooner or later.
+            Ok(()) | Err(WaitError::Limited(_)) => Ok(()),
         }
     }
 
-    /// How many wait.
+    /// What happened so far.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.inner.queue.waiting()
-    }
-}
-
-impl Inner {
-    fn begin(&self, now: Time) -> Result<(), Time> {
-        // The machine runs no code of others, so it is whole even if a thread panicked while it had it.
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner).begin(now)
-    }
-}
-
-impl fmt::Debug for Throttle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Throttle").field("every", &self.inner.every).finish_non_exhaustive()
+    pub fn stats(&self) -> Stats {
+        let limiter::Stats { admitted, refused, waiting, .. } = self.limiter.stats();
+        Stats { begun: admitted, refused, waiting }
     }
 }
 
@@ -115,7 +104,7 @@ mod tests {
     const EVERY: Duration = Duration::from_millis(100);
 
     #[tokio::test(start_paused = true)]
-    async fn calls_begin_apart_and_in_order_and_a_cancelled_one_takes_no_time() {
+    async fn p3_calls_begin_apart_and_in_order_and_a_cancelled_one_takes_no_time() {
         let throttle = Throttle::new(EVERY);
         let began = Instant::now();
         let call = |n: u32| {
@@ -132,11 +121,11 @@ mod tests {
         let second = call(2);
         assert_eq!(first.await.unwrap(), (1, EVERY));
         assert_eq!(second.await.unwrap(), (2, 2 * EVERY));
-        assert_eq!(throttle.waiting(), 0);
+        assert_eq!(throttle.stats(), Stats { begun: 3, refused: 0, waiting: 0 });
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_early_call_is_told_when_and_a_long_queue_is_refused() {
+    async fn p3_an_early_call_is_told_when_and_a_long_queue_is_refused() {
         let throttle = Throttle::with_waiting_max(EVERY, 1);
         throttle.try_begin().unwrap();
         assert_eq!(throttle.try_begin(), Err(TooSoon { retry_after: EVERY }));
@@ -146,6 +135,18 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert_eq!(throttle.begin().await, Err(QueueFull { waiting_max: 1 }));
+        assert_eq!(throttle.stats(), Stats { begun: 1, refused: 1, waiting: 1 });
         waits.await.unwrap().unwrap();
+        assert_eq!(throttle.stats().begun, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p3_after_a_pause_no_call_is_saved_up() {
+        let throttle = Throttle::new(EVERY);
+        for pause in [0, 250, 250] {
+            tokio::time::advance(Duration::from_millis(pause)).await;
+            throttle.try_begin().unwrap();
+            assert_eq!(throttle.try_begin(), Err(TooSoon { retry_after: EVERY }));
+        }
     }
 }

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Drops what takes too long.
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::timer;
+
+/// Drops what takes too long. Clones share their statistics.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
@@ -18,9 +22,15 @@ use std::time::Duration;
 /// assert!(timeout.run(std::future::pending::<()>()).await.is_err());
 /// # }
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct Timeout {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     limit: Duration,
+    calls: AtomicU64,
+    timed_out: AtomicU64,
 }
 
 /// It took too long and was dropped.
@@ -32,6 +42,18 @@ pub struct TimedOut {
     pub limit: Duration,
 }
 
+/// What happened so far at a [`Timeout`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The limit.
+    pub limit: Duration,
+    /// Calls.
+    pub calls: u64,
+    /// Calls that took too long.
+    pub timed_out: u64,
+}
+
 impl fmt::Debug for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimedOut").field("limit", &self.limit).finish()
@@ -41,14 +63,14 @@ impl fmt::Debug for TimedOut {
 impl Timeout {
     /// At most so long.
     #[must_use]
-    pub const fn new(limit: Duration) -> Self {
-        Self { limit }
+    pub fn new(limit: Duration) -> Self {
+        Self { inner: Arc::new(Inner { limit, calls: AtomicU64::new(0), timed_out: AtomicU64::new(0) }) }
     }
 
     /// The limit.
     #[must_use]
-    pub const fn limit(&self) -> Duration {
-        self.limit
+    pub fn limit(&self) -> Duration {
+        self.inner.limit
     }
 
     /// Runs a future until it is ready or the time is over. One that is ready at once costs no timer. The time begins
@@ -60,12 +82,31 @@ impl Timeout {
     /// # Cancel safety
     /// Dropping the future drops the one within.
     pub async fn run<F: Future>(&self, future: F) -> Result<F::Output, TimedOut> {
+        let inner = &*self.inner;
+        inner.calls.fetch_add(1, Ordering::Relaxed);
         let mut future = pin!(future);
         // Most futures of a service are ready at once or take long: only the latter need a timer.
         if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
             return Ok(output);
         }
-        tokio::time::timeout(self.limit, future).await.map_err(|_| TimedOut { limit: self.limit })
+        timer::within(inner.limit, future).await.ok_or_else(|| {
+            inner.timed_out.fetch_add(1, Ordering::Relaxed);
+            TimedOut { limit: inner.limit }
+        })
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let Inner { limit, calls, timed_out } = &*self.inner;
+        let (calls, timed_out) = (calls.load(Ordering::Relaxed), timed_out.load(Ordering::Relaxed));
+        Stats { limit: *limit, calls, timed_out }
+    }
+}
+
+impl fmt::Debug for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timeout").field("limit", &self.inner.limit).finish_non_exhaustive()
     }
 }
 
@@ -97,6 +138,7 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(2));
         assert!(dropped.get());
         timeout.run(sleep(Duration::from_secs(1))).await.unwrap();
+        assert_eq!(timeout.stats(), Stats { limit: Duration::from_secs(2), calls: 2, timed_out: 1 });
     }
 
     #[test]

@@ -4,15 +4,22 @@
 #![cfg(shuttle)]
 
 mod cache;
+mod debounce;
 mod events;
 mod locks;
+mod policy;
+mod recovery;
+mod registry;
 mod resilience;
 mod service;
 mod task;
+mod turns;
 mod worker;
 
 use std::pin::pin;
 use std::task::Poll;
+
+use shuttle::rand::Rng as _;
 
 /// In how many orders a test runs.
 const ORDERS: usize = 2_000;
@@ -26,6 +33,11 @@ fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
     };
     shuttle::check_random(seeded, ORDERS);
     shuttle::check_pct(seeded, ORDERS, 3);
+}
+
+/// After how many polls to give up: about as many as there are to be had, or one more.
+fn some_polls(most: usize) -> usize {
+    shuttle::rand::thread_rng().gen_range(0..=most)
 }
 
 /// Polls a future to its end, or gives it up at the poll after the next `polls`.

@@ -48,29 +48,25 @@ impl<K> Keyed<K> {
         }
     }
 
-    /// Takes `cells` from a key's quota. `between` is what the time lies between, in nanoseconds; `exact` tells it
-    /// if it has to be known; `eq` says whether an entry is the key's, and `key` makes the key if it has no entry.
+    /// Takes `cells` from a key's quota. `eq` says whether an entry is the key's, and `key` makes the key if it has no
+    /// entry.
     ///
     /// # Errors
     /// [`KeyRefused`], and nothing is taken.
     pub fn check(
         &mut self,
-        between: (u64, u64),
-        exact: impl FnOnce() -> Time,
+        now: Time,
         hash: u64,
         eq: impl Fn(&K) -> bool,
         key: impl FnOnce() -> K,
         cells: u32,
     ) -> Result<(), KeyRefused> {
-        let quota = self.quota;
         if let Ok(mut slot) = self.entries.find_entry(hash, |entry| entry.hash == hash && eq(&entry.key)) {
             let tat = &mut slot.get_mut().tat;
-            let decided = quota.decide_between(*tat, between, cells);
-            *tat = decided.unwrap_or_else(|| quota.decide(*tat, exact(), cells))?;
+            *tat = self.quota.decide(*tat, now, cells)?;
             return Ok(());
         }
-        let now = exact();
-        let tat = quota.decide(Tat::WHOLE, now, cells)?;
+        let tat = self.quota.decide(Tat::WHOLE, now, cells)?;
         self.make_room(now)?;
         let entry = Entry { hash, tat, key: key() };
         if let Slot::Vacant(slot) = self.entries.entry(hash, |_| false, |entry| entry.hash) {

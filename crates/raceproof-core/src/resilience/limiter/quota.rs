@@ -113,25 +113,6 @@ impl Quota {
         if after - now <= capacity && cells <= self.burst { Ok(Tat(after)) } else { Err(self.refusal(after, cells)) }
     }
 
-    /// As [`decide`](Self::decide), when all that is known of the time is what it lies between, in nanoseconds. `None`
-    /// if the answer depends on where.
-    #[inline]
-    #[must_use]
-    pub fn decide_between(&self, tat: Tat, (earliest, latest): (u64, u64), cells: u32) -> Option<Result<Tat, Refused>> {
-        if tat.0 < latest {
-            return None;
-        }
-        let after = tat.0.saturating_add(self.cell.saturating_mul(cells as u64));
-        let capacity = self.capacity();
-        if cells > self.burst || after - latest > capacity {
-            Some(Err(self.refusal(after, cells)))
-        } else if after - earliest <= capacity {
-            Some(Ok(Tat(after)))
-        } else {
-            None
-        }
-    }
-
     const fn capacity(&self) -> u64 {
         self.cell.saturating_mul(self.burst as u64)
     }

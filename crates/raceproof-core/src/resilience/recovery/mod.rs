@@ -16,6 +16,7 @@ mod rate;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Add;
 use std::sync::Arc;
 
 pub use config::{Config, Severity, Strategy};
@@ -108,6 +109,20 @@ pub struct Counters {
     pub failed: u64,
     /// Times that it failed too often.
     pub alarms: u64,
+}
+
+impl Add for Counters {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            reported: self.reported + other.reported,
+            critical: self.critical + other.critical,
+            recovered: self.recovered + other.recovered,
+            failed: self.failed + other.failed,
+            alarms: self.alarms + other.alarms,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -10,15 +10,18 @@
 mod after;
 mod budget;
 mod config;
+mod layer;
 
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 pub use after::parse_retry_after;
 pub use budget::{Balance, Budget};
 pub use config::Config;
+pub use layer::Layer;
 
 use crate::time::Time;
 
@@ -31,6 +34,29 @@ pub enum Fault {
     After(Duration),
     /// It will be there every time.
     Permanent,
+}
+
+impl Fault {
+    /// The fault of an error of the system: connections and timeouts are transient, everything else is permanent.
+    #[must_use]
+    pub const fn of_io(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::NotConnected
+            | ErrorKind::BrokenPipe
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+            | ErrorKind::Interrupted
+            | ErrorKind::ResourceBusy
+            | ErrorKind::UnexpectedEof => Self::Transient,
+            _ => Self::Permanent,
+        }
+    }
 }
 
 /// Why there is no further attempt.
@@ -59,6 +85,25 @@ impl GaveUp {
             Self::Time => "no time left",
             Self::Budget => "no budget left",
             Self::Shared => "no attempt left among its layers",
+        }
+    }
+
+    /// What a retry around the one that gave up is to know, where `fault` is that of the last error: what was given up
+    /// for lack of a budget or of attempts around is not tried again further out.
+    #[must_use]
+    pub const fn further_out(self, fault: Fault) -> Fault {
+        match self {
+            Self::Permanent | Self::Budget | Self::Shared => Fault::Permanent,
+            Self::Attempts | Self::Time => fault,
+        }
+    }
+
+    /// Why there is no further attempt where there is no retry.
+    #[must_use]
+    pub const fn of_the_only_attempt(fault: Fault) -> Self {
+        match fault {
+            Fault::Permanent => Self::Permanent,
+            Fault::Transient | Fault::After(_) => Self::Attempts,
         }
     }
 }

@@ -156,3 +156,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn p2_what_was_given_up_for_lack_of_a_budget_is_not_tried_again_further_out() {
+    for gave_up in [GaveUp::Permanent, GaveUp::Budget, GaveUp::Shared] {
+        assert_eq!(gave_up.further_out(Fault::Transient), Fault::Permanent, "{gave_up:?}");
+    }
+    for gave_up in [GaveUp::Attempts, GaveUp::Time] {
+        assert_eq!(gave_up.further_out(Fault::Transient), Fault::Transient, "{gave_up:?}");
+    }
+    assert_eq!(GaveUp::of_the_only_attempt(Fault::Permanent), GaveUp::Permanent);
+    assert_eq!(GaveUp::of_the_only_attempt(Fault::Transient), GaveUp::Attempts);
+}
+
+#[test]
+fn p2_connections_and_timeouts_are_transient_and_answers_are_not() {
+    for kind in [ErrorKind::ConnectionRefused, ErrorKind::TimedOut, ErrorKind::UnexpectedEof] {
+        assert_eq!(Fault::of_io(kind), Fault::Transient, "{kind:?}");
+    }
+    for kind in [ErrorKind::NotFound, ErrorKind::PermissionDenied, ErrorKind::InvalidInput] {
+        assert_eq!(Fault::of_io(kind), Fault::Permanent, "{kind:?}");
+    }
+}
+
+#[test]
+fn p2_a_layer_has_no_more_left_than_those_around_it_and_spends_theirs() {
+    let mut inner = Layer::new(5, false);
+    assert_eq!((inner.left(None), inner.left(Some(2)), inner.left(Some(9))), (4, 2, 4));
+    assert_eq!(inner.spend(Some(2), 2), Some(0));
+    assert_eq!((inner.left(None), inner.left(Some(0))), (2, 0));
+    assert_eq!(inner.spend(None, 7), None);
+    assert_eq!(inner.left(None), 0);
+}
+
+#[test]
+fn p2_an_independent_layer_takes_nothing_from_those_around_it() {
+    let mut inner = Layer::new(3, true);
+    assert_eq!(inner.left(Some(0)), 2);
+    assert_eq!(inner.spend(Some(4), 1), Some(4));
+    assert_eq!(inner.left(Some(4)), 1);
+}

@@ -303,9 +303,9 @@ impl Inner {
                 return Err(Open { retry_after: None });
             }
             let (until, now) = (Time::from_micros(until), self.clock.bounds());
-            if now.latest() < until {
+            if now.latest < until {
                 self.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(Open { retry_after: Some(until.since(now.earliest())) });
+                return Err(Open { retry_after: Some(until.since(now.earliest)) });
             }
         }
         self.admit_by_machine()
@@ -341,7 +341,7 @@ impl Inner {
         let mut machine = self.lock();
         // A success that only moves the window along need not be placed in it more exactly than by a tick.
         let now = match verdict {
-            Verdict::Success if machine.state() == State::Closed => self.clock.bounds().earliest(),
+            Verdict::Success if machine.state() == State::Closed => self.clock.bounds().earliest,
             _ => self.clock.now(),
         };
         match machine.record(now, admission, verdict) {

@@ -15,10 +15,12 @@ use std::time::Duration;
 use raceproof_core::resilience::debounce::Debounce as Machine;
 pub use raceproof_core::resilience::debounce::{Config, Pushed};
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 
 pub use self::receiver::Debounced;
 use super::clock::Clock;
 use crate::panic::caught;
+use crate::rt::Runtime;
 use crate::sync::{Mutex, MutexGuard};
 
 /// Takes many events and hands the newest of them on when it was quiet for a while. Clones push to the same place.
@@ -163,9 +165,10 @@ impl<T> Builder<T> {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (debounce, mut debounced) = self.channel();
-        tokio::spawn(async move {
+        Runtime::current().expect("spawned outside of a Tokio runtime").spawn(async move {
             while let Some(value) = debounced.recv().await {
-                if let Err(message) = caught(async { handler(value).await }).await {
+                let span = tracing::debug_span!("raceproof.debounce");
+                if let Err(message) = caught(async { handler(value).await }).instrument(span).await {
                     tracing::error!(panic = &*message, "a debounced handler panicked");
                 }
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use raceproof_core::time::Time;
 
 use super::Shared;
+use crate::timer;
 
 /// Where a [`Debounce`](super::Debounce) hands its values on.
 ///
@@ -33,13 +34,11 @@ impl<T> Debounced<T> {
             match self.next() {
                 Next::Value(value) => return Some(value),
                 Next::Over => return None,
-                Next::Wait(due) => match due.and_then(|due| shared.clock.instant(due)) {
-                    None => shared.changed.notified().await,
-                    Some(due) => {
-                        // Whichever comes first, the state is looked at again.
-                        drop(tokio::time::timeout_at(due, shared.changed.notified()).await);
-                    }
-                },
+                Next::Wait(due) => {
+                    let due = due.and_then(|due| shared.clock.instant(due));
+                    // Whichever comes first, the state is looked at again.
+                    timer::before(due, shared.changed.notified()).await;
+                }
             }
         }
     }

@@ -6,9 +6,11 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, PoisonError};
 
 use raceproof_core::resilience::limiter::Keyed;
+use tracing::Instrument as _;
 
-use super::{Limited, QueueFull, Quota, WaitError};
+use super::{Limited, Quota, WaitError, until_taken};
 use crate::resilience::clock::Clock;
+use crate::resilience::queue::Place;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
@@ -169,13 +171,8 @@ impl<K: Hash + Eq> KeyedRateLimiter<K> {
     {
         let inner = &*self.inner;
         let _place = Place::take(&inner.waiting, inner.waiting_max)?;
-        loop {
-            match inner.take(key, 1, false) {
-                Ok(()) => return Ok(()),
-                Err(Limited::NotYet { retry_after }) => tokio::time::sleep(retry_after).await,
-                Err(limited) => return Err(limited.into()),
-            }
-        }
+        let span = tracing::debug_span!("raceproof.keyed_rate_limit.wait");
+        until_taken(|| inner.take(key, 1, false)).instrument(span).await
     }
 }
 
@@ -189,15 +186,8 @@ impl<K: Hash + Eq> Inner<K> {
         let shard = self.shard(hash);
         let mut table = shard.lock();
         // Read under the lock, so that the order of times is that of the inputs.
-        let bounds = self.clock.bounds();
-        let taken = table.check(
-            bounds.nanos(),
-            || self.clock.now(),
-            hash,
-            |entry| entry.borrow() == key,
-            || key.to_owned(),
-            cells,
-        );
+        let now = self.clock.now();
+        let taken = table.check(now, hash, |entry| entry.borrow() == key, || key.to_owned(), cells);
         drop(table);
         match taken {
             Ok(()) => {
@@ -206,7 +196,7 @@ impl<K: Hash + Eq> Inner<K> {
             }
             Err(refused) => {
                 shard.refused.fetch_add(u64::from(counts), Ordering::Relaxed);
-                Err(Limited::of_key(refused, bounds.earliest()))
+                Err(Limited::of_key(refused, now))
             }
         }
     }
@@ -221,27 +211,6 @@ impl<K> Shard<K> {
     fn lock(&self) -> MutexGuard<'_, Keyed<K>> {
         // A comparison or a copy of a key that panics leaves the table as it was.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One of those who wait.
-struct Place<'a> {
-    waiting: &'a AtomicUsize,
-}
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, waiting_max: usize) -> Result<Self, QueueFull> {
-        if waiting.fetch_add(1, Ordering::Relaxed) >= waiting_max {
-            waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(QueueFull { waiting_max });
-        }
-        Ok(Self { waiting })
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

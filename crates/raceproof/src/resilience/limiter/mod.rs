@@ -14,12 +14,14 @@ use std::time::Duration;
 pub use raceproof_core::resilience::limiter::Quota;
 use raceproof_core::resilience::limiter::{KeyRefused, Refused, Tat};
 use raceproof_core::time::Time;
+use tracing::Instrument as _;
 
 pub use self::keyed::{KeyedRateLimiter, KeyedStats};
 use super::clock::Clock;
 use super::queue::Queue;
 pub use super::queue::QueueFull;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::timer;
 
 /// At most so many calls in a time. Clones share the quota.
 ///
@@ -48,6 +50,8 @@ struct Inner {
     quota: Quota,
     clock: Clock,
     tat: AtomicU64,
+    /// Whether the last call that knew the time was refused. A hint, for speed.
+    limited: AtomicBool,
     admitted: AtomicU64,
     refused: AtomicU64,
     queue: Queue,
@@ -147,6 +151,7 @@ impl RateLimiter {
             quota,
             clock: Clock::new(),
             tat: AtomicU64::new(0),
+            limited: AtomicBool::new(false),
             admitted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             queue: Queue::new(waiting_max),
@@ -169,8 +174,9 @@ impl RateLimiter {
     /// [`Limited`], and nothing is taken.
     #[inline]
     pub fn check_n(&self, cells: u32) -> Result<(), Limited> {
-        self.inner.take(cells).inspect_err(|_| {
-            self.inner.refused.fetch_add(1, Ordering::Relaxed);
+        let inner = &self.inner;
+        inner.refuse_soon(cells).and_then(|()| inner.take(cells)).inspect_err(|_| {
+            inner.refused.fetch_add(1, Ordering::Relaxed);
         })
     }
 
@@ -194,15 +200,12 @@ impl RateLimiter {
     /// # Cancel safety
     /// Dropping the future takes nothing and gives its place up.
     pub async fn until_ready_n(&self, cells: u32) -> Result<(), WaitError> {
-        let inner = &self.inner;
-        let _turn = inner.queue.turn().await?;
-        loop {
-            match inner.take(cells) {
-                Ok(()) => return Ok(()),
-                Err(Limited::NotYet { retry_after }) => tokio::time::sleep(retry_after).await,
-                Err(limited) => return Err(limited.into()),
-            }
-        }
+        let inner = &*self.inner;
+        let wait = async {
+            let _turn = inner.queue.turn().await?;
+            until_taken(|| inner.take(cells)).await
+        };
+        wait.instrument(tracing::debug_span!("raceproof.rate_limit.wait", cells)).await
     }
 
     /// Its quota.
@@ -226,22 +229,28 @@ impl RateLimiter {
 }
 
 impl Inner {
+    /// Refuses without knowing the time exactly, where one was refused before: others will be, too.
+    #[inline]
+    fn refuse_soon(&self, cells: u32) -> Result<(), Limited> {
+        if !self.limited.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (tat, bounds) = (Tat::from_nanos(self.tat.load(Ordering::Acquire)), self.clock.bounds());
+        let decided = self.quota.decide(tat, bounds.latest, cells);
+        decided.map(drop).map_err(|refused| Limited::new(refused, bounds.earliest))
+    }
+
     #[inline]
     fn take(&self, cells: u32) -> Result<(), Limited> {
         let mut before = self.tat.load(Ordering::Acquire);
         loop {
             // Read after the state, so that it is no earlier than the time that the state was written at: seen from
             // before it, the quota would be used up for longer than it is.
-            let bounds = self.clock.bounds();
-            let tat = Tat::from_nanos(before);
-            let (decided, now) = match self.quota.decide_between(tat, bounds.nanos(), cells) {
-                Some(Ok(after)) => (Ok(after), Time::ZERO),
-                Some(Err(refused)) => (Err(refused), bounds.earliest()),
-                None => {
-                    let now = self.clock.now();
-                    (self.quota.decide(tat, now, cells), now)
-                }
-            };
+            let now = self.clock.now();
+            let decided = self.quota.decide(Tat::from_nanos(before), now, cells);
+            if self.limited.load(Ordering::Relaxed) != decided.is_err() {
+                self.limited.store(decided.is_err(), Ordering::Relaxed);
+            }
             let after = decided.map_err(|refused| Limited::new(refused, now))?;
             match self.tat.compare_exchange_weak(before, after.as_nanos(), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => break,
@@ -250,6 +259,17 @@ impl Inner {
         }
         self.admitted.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Takes as soon as it may.
+async fn until_taken(take: impl Fn() -> Result<(), Limited>) -> Result<(), WaitError> {
+    loop {
+        match take() {
+            Ok(()) => return Ok(()),
+            Err(Limited::NotYet { retry_after }) => timer::sleep(retry_after).await,
+            Err(limited) => return Err(limited.into()),
+        }
     }
 }
 

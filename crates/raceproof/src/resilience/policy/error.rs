@@ -1,5 +1,7 @@
 //! What stopped a call.
 
+use raceproof_core::resilience::policy::Stopped as Kind;
+
 use crate::resilience::TimedOut;
 use crate::resilience::breaker::Open;
 use crate::resilience::limiter::Limited;
@@ -56,12 +58,14 @@ pub(super) enum Stopped<E> {
 }
 
 impl<E> Stopped<E> {
-    pub(super) fn fault(&self, classify: &impl Fn(&E) -> Fault) -> Fault {
+    /// The same without what the operation said.
+    pub(super) fn kind(&self, classify: &impl Fn(&E) -> Fault) -> Kind {
         match self {
-            Self::Failed(error) => classify(error),
-            Self::TimedOut(_) | Self::Busy { .. } => Fault::Transient,
-            Self::Open(open) => open.fault(),
-            Self::Limited(limited) => limited.fault(),
+            Self::Failed(error) => Kind::Failed(classify(error)),
+            Self::TimedOut(_) => Kind::TimedOut,
+            Self::Busy { .. } => Kind::Busy,
+            Self::Open(open) => Kind::Open { retry_after: open.retry_after },
+            Self::Limited(limited) => Kind::Limited { retry_after: limited.retry_after() },
         }
     }
 }
@@ -96,8 +100,7 @@ impl Retryable for TimedOut {
 impl<E: Retryable> Retryable for PolicyError<E> {
     fn fault(&self) -> Fault {
         match self {
-            Self::Failed { gave_up: GaveUp::Permanent | GaveUp::Budget | GaveUp::Shared, .. } => Fault::Permanent,
-            Self::Failed { error, .. } => error.fault(),
+            Self::Failed { error, gave_up, .. } => gave_up.further_out(error.fault()),
             Self::TimedOut(_) | Self::AttemptTimedOut { .. } | Self::Busy { .. } => Fault::Transient,
             Self::Open(open) => open.fault(),
             Self::Limited(limited) => limited.fault(),

@@ -1,6 +1,7 @@
 //! Several safeguards around one operation, in the one order that works.
 //!
-//! Owns: the order. Everything else is each safeguard's own.
+//! Owns: the order. What an attempt without a result means to the retry and to the breaker is the
+//! [core's](raceproof_core::resilience::policy); everything else is each safeguard's own.
 //!
 //! From the outside in, and why:
 //! 1. the time for the whole call: it bounds everything below, waits between attempts included;
@@ -12,6 +13,7 @@
 //!    its end is a failure that the breaker and the retry see.
 
 mod error;
+mod stats;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "tower")]
@@ -22,15 +24,24 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use raceproof_core::resilience::breaker::Verdict;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::Instrument as _;
 
 pub use self::error::PolicyError;
 use self::error::Stopped;
+pub use self::stats::Stats;
+use self::stats::{Counters, Running};
 #[cfg(feature = "tower")]
 pub use self::tower::{PolicyLayer, PolicyService};
-use super::breaker::Pass;
+use super::queue::Place;
 use super::retry::{Fault, GaveUp, RetryError, Retryable};
 use super::{Breaker, RateLimiter, Retry, Timeout};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::timer;
+
+/// How many attempts may wait for room.
+const WAITING_MAX: usize = 1_024;
 
 /// A stack of safeguards. Clones share it.
 ///
@@ -72,12 +83,14 @@ struct Inner {
     limiter: Option<RateLimiter>,
     concurrency: Option<Concurrency>,
     attempt_timeout: Option<Timeout>,
+    counters: Counters,
 }
 
 struct Concurrency {
     slots: Semaphore,
     limit: usize,
     wait: Duration,
+    waiting: AtomicUsize,
 }
 
 /// What a [`Policy`] is made of. The order of these calls does not matter.
@@ -89,7 +102,7 @@ pub struct Builder {
 
 impl Builder {
     /// The whole call takes no longer than this.
-    pub const fn timeout(mut self, limit: Duration) -> Self {
+    pub fn timeout(mut self, limit: Duration) -> Self {
         self.inner.timeout = Some(Timeout::new(limit));
         self
     }
@@ -112,15 +125,17 @@ impl Builder {
         self
     }
 
-    /// So many attempts are under way at a time. One beyond it waits so long for room, in order, and is refused then.
+    /// So many attempts are under way at a time. One beyond it waits so long for room, in order, and is refused then; at
+    /// once if 1024 wait.
     pub fn concurrency(mut self, limit: usize, wait: Duration) -> Self {
         let limit = limit.clamp(1, Semaphore::MAX_PERMITS);
-        self.inner.concurrency = Some(Concurrency { slots: Semaphore::new(limit), limit, wait });
+        self.inner.concurrency =
+            Some(Concurrency { slots: Semaphore::new(limit), limit, wait, waiting: AtomicUsize::new(0) });
         self
     }
 
     /// Each attempt takes no longer than this.
-    pub const fn attempt_timeout(mut self, limit: Duration) -> Self {
+    pub fn attempt_timeout(mut self, limit: Duration) -> Self {
         self.inner.attempt_timeout = Some(Timeout::new(limit));
         self
     }
@@ -167,10 +182,23 @@ impl Policy {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        match self.inner.timeout {
-            Some(timeout) => timeout.run(self.attempts(&classify, operation)).await?,
-            None => self.attempts(&classify, operation).await,
-        }
+        let inner = &*self.inner;
+        let _running = Running::begin(&inner.counters);
+        let span = tracing::debug_span!("raceproof.policy", breaker = inner.breaker.as_ref().map(Breaker::name));
+        let attempts = self.attempts(&classify, operation).instrument(span);
+        let result = match &inner.timeout {
+            Some(timeout) => timeout.run(attempts).await.unwrap_or_else(|timed_out| Err(timed_out.into())),
+            None => attempts.await,
+        };
+        inner.counters.ended(&result);
+        result
+    }
+
+    /// What happened so far. What its safeguards tell is theirs: [`breaker`](Self::breaker), [`retry`](Self::retry).
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let waiting = self.inner.concurrency.as_ref();
+        self.inner.counters.stats(waiting.map_or(0, |concurrency| concurrency.waiting.load(Ordering::Relaxed)))
     }
 
     /// The breaker, if it has one.
@@ -197,14 +225,12 @@ impl Policy {
         let inner = &*self.inner;
         let Some(retry) = &inner.retry else {
             return inner.attempt(classify, operation()).await.map_err(|error| {
-                let permanent = error.fault(classify) == Fault::Permanent;
-                let gave_up = if permanent { GaveUp::Permanent } else { GaveUp::Attempts };
+                let gave_up = GaveUp::of_the_only_attempt(error.kind(classify).fault());
                 RetryError { error, attempts: 1, gave_up }.into()
             });
         };
-        let result =
-            retry.run_if(|stopped: &Stopped<E>| stopped.fault(classify), || inner.attempt(classify, operation())).await;
-        result.map_err(PolicyError::from)
+        let fault = |stopped: &Stopped<E>| stopped.kind(classify).fault();
+        retry.run_if(fault, || inner.attempt(classify, operation())).await.map_err(PolicyError::from)
     }
 }
 
@@ -213,16 +239,17 @@ impl Inner {
     where
         Fut: Future<Output = Result<T, E>>,
     {
+        self.counters.attempts.fetch_add(1, Ordering::Relaxed);
         // Dropped without a verdict by each refusal below.
         let pass = self.breaker.as_ref().map(Breaker::admit).transpose().map_err(Stopped::Open)?;
         if let Some(limiter) = &self.limiter {
             limiter.check().map_err(Stopped::Limited)?;
         }
         let _slot = match &self.concurrency {
-            Some(concurrency) => Some(concurrency.slot().await?),
+            Some(concurrency) => Some(concurrency.slot(&self.counters).await?),
             None => None,
         };
-        let result = match self.attempt_timeout {
+        let result = match &self.attempt_timeout {
             Some(timeout) => match timeout.run(operation).await {
                 Ok(result) => result.map_err(Stopped::Failed),
                 Err(timed_out) => Err(Stopped::TimedOut(timed_out)),
@@ -230,33 +257,33 @@ impl Inner {
             None => operation.await.map_err(Stopped::Failed),
         };
         if let Some(pass) = pass {
-            settle(pass, &result, classify);
+            let verdict =
+                result.as_ref().map_or_else(|stopped| stopped.kind(classify).verdict(), |_| Some(Verdict::Success));
+            if let Some(verdict) = verdict {
+                pass.settle(verdict == Verdict::Success);
+            }
         }
         result
     }
 }
 
-fn settle<T, E>(pass: Pass<'_>, result: &Result<T, Stopped<E>>, classify: &impl Fn(&E) -> Fault) {
-    pass.settle(match result {
-        Ok(_) => true,
-        Err(Stopped::Failed(error)) => classify(error) == Fault::Permanent,
-        Err(_) => false,
-    });
-}
-
 impl Concurrency {
-    async fn slot<E>(&self) -> Result<SemaphorePermit<'_>, Stopped<E>> {
+    async fn slot<E>(&self, counters: &Counters) -> Result<SemaphorePermit<'_>, Stopped<E>> {
         if let Ok(slot) = self.slots.try_acquire() {
             return Ok(slot);
         }
-        let busy = Stopped::Busy { limit: self.limit };
-        if self.wait.is_zero() {
-            return Err(busy);
-        }
-        match tokio::time::timeout(self.wait, self.slots.acquire()).await {
-            Ok(slot) => Ok(slot.expect("the semaphore is never closed")),
-            Err(_) => Err(busy),
-        }
+        let slot = match Place::take(&self.waiting, WAITING_MAX) {
+            Ok(_place) if !self.wait.is_zero() => {
+                let span = tracing::debug_span!("raceproof.policy.wait", limit = self.limit);
+                timer::within(self.wait, self.slots.acquire()).instrument(span).await
+            }
+            _ => None,
+        };
+        let slot = slot.ok_or_else(|| {
+            counters.busy.fetch_add(1, Ordering::Relaxed);
+            Stopped::Busy { limit: self.limit }
+        })?;
+        Ok(slot.expect("the semaphore is never closed"))
     }
 }
 

@@ -119,9 +119,44 @@ async fn so_many_attempts_are_under_way_and_others_wait_so_long() {
     let began = Instant::now();
     assert!(matches!(refused.await.unwrap(), Err(PolicyError::Busy { limit: 2 })));
     assert_eq!(began.elapsed(), ms(100));
+    assert_eq!(policy.stats().running, 2);
     for call in [short, long, served] {
         call.await.unwrap().unwrap();
     }
+    let stats = Stats { running: 0, waiting: 0, calls: 4, attempts: 4, failed: 1, timed_out: 0, busy: 1 };
+    assert_eq!(policy.stats(), stats);
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_attempts_than_may_wait_are_refused_at_once() {
+    let policy = Policy::builder().concurrency(1, ms(100)).build();
+    let held = policy.inner.concurrency.as_ref().unwrap().slots.acquire().await.unwrap();
+    let call = || {
+        let policy = policy.clone();
+        tokio::spawn(async move { policy.run(async || Ok::<_, Error>(())).await })
+    };
+    let waiting: Vec<_> = (0..WAITING_MAX).map(|_| call()).collect();
+    while policy.stats().waiting < WAITING_MAX {
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    assert!(matches!(call().await.unwrap(), Err(PolicyError::Busy { limit: 1 })));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    drop(held);
+    for call in waiting {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!((policy.stats().waiting, policy.stats().busy), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_call_is_neither_a_success_nor_a_failure_and_is_over() {
+    let policy = Policy::builder().timeout(ms(100)).retry(retry(2)).build();
+    let call = policy.run(pending::<Result<(), Error>>);
+    assert!(tokio::time::timeout(ms(10), call).await.is_err());
+    assert_eq!((policy.stats().calls, policy.stats().running, policy.stats().failed), (1, 0, 0));
+    policy.run(pending::<Result<(), Error>>).await.unwrap_err();
+    assert_eq!((policy.stats().failed, policy.stats().timed_out), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,13 +181,13 @@ mod layers {
         let service = ServiceBuilder::new().layer(policy.layer(Error::fault)).service(service_fn({
             let calls = Arc::clone(&calls);
             move |request: u32| {
-                let call = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let call = calls.fetch_add(1, Ordering::Relaxed);
                 async move { if call == 1 { Ok(request * 2) } else { Err(down()) } }
             }
         }));
         assert_eq!(service.clone().oneshot(21).await.unwrap(), 42);
         assert!(matches!(service.clone().oneshot(1).await, Err(PolicyError::Failed { attempts: 3, .. })));
         assert!(matches!(service.oneshot(1).await, Err(PolicyError::Open(_))));
-        assert_eq!(calls.load(std::sync::atomic::Ordering::Relaxed), 2 + 3 + 1);
+        assert_eq!(calls.load(Ordering::Relaxed), 2 + 3 + 1);
     }
 }

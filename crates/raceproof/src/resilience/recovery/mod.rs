@@ -15,6 +15,7 @@ use std::time::Duration;
 use raceproof_core::resilience::recovery::{Attempt, Decision, Ending, Recovery as Machine};
 pub use raceproof_core::resilience::recovery::{Counters, Severity, Strategy};
 use raceproof_core::time::Time;
+use tracing::Instrument as _;
 
 pub use self::builder::Builder;
 use super::clock::Clock;
@@ -120,6 +121,18 @@ pub struct CategoryStats<C> {
     pub counters: Counters,
 }
 
+/// What happened so far in all categories together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Totals {
+    /// How many categories are remembered.
+    pub categories: usize,
+    /// Errors within the last minute.
+    pub per_minute: u32,
+    /// Everything else.
+    pub counters: Counters,
+}
+
 impl<C: Ord + Clone + Send + Sync + 'static> Recovery<C> {
     /// Begins a recovery.
     pub fn builder() -> Builder<C> {
@@ -188,6 +201,18 @@ impl<C: Ord + Clone + Send + Sync + 'static> Recovery<C> {
             .map(|(category, per_minute, counters)| CategoryStats { category: category.clone(), per_minute, counters });
         categories.collect()
     }
+
+    /// What happened so far in all categories together.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let mut machine = self.inner.lock();
+        let empty = Totals { categories: 0, per_minute: 0, counters: Counters::default() };
+        machine.categories(self.inner.clock.now()).fold(empty, |sum, (_, per_minute, counters)| Totals {
+            categories: sum.categories + 1,
+            per_minute: sum.per_minute.saturating_add(per_minute),
+            counters: sum.counters + counters,
+        })
+    }
 }
 
 impl Outcome {
@@ -229,7 +254,9 @@ impl<C: Ord + Clone + Send + Sync + 'static> Running<C> {
             return Outcome::NoStrategy;
         };
         let number = self.attempt.number;
-        let result = caught(async move { strategy(number).await }).await.unwrap_or_else(|panic| Err(Arc::from(panic)));
+        let span = tracing::debug_span!("raceproof.recovery", attempt = number);
+        let attempt = caught(async move { strategy(number).await }).instrument(span);
+        let result = attempt.await.unwrap_or_else(|panic| Err(Arc::from(panic)));
         match result {
             Ok(()) => {
                 self.inner.ended(&self.category, self.attempt, Ending::Recovered);

@@ -1,8 +1,8 @@
 //! Which errors are worth another attempt.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
-use super::{Fault, GaveUp, RetryError};
+use super::{Fault, RetryError};
 use crate::resilience::breaker::{CallError, Open};
 
 /// An error that knows whether the same call may succeed the next time.
@@ -14,22 +14,7 @@ pub trait Retryable {
 /// Connections and timeouts are transient; everything else is permanent.
 impl Retryable for io::Error {
     fn fault(&self) -> Fault {
-        match self.kind() {
-            ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::NotConnected
-            | ErrorKind::BrokenPipe
-            | ErrorKind::HostUnreachable
-            | ErrorKind::NetworkUnreachable
-            | ErrorKind::NetworkDown
-            | ErrorKind::TimedOut
-            | ErrorKind::WouldBlock
-            | ErrorKind::Interrupted
-            | ErrorKind::ResourceBusy
-            | ErrorKind::UnexpectedEof => Fault::Transient,
-            _ => Fault::Permanent,
-        }
+        Fault::of_io(self.kind())
     }
 }
 
@@ -52,9 +37,6 @@ impl<E: Retryable> Retryable for CallError<E> {
 /// What a retry further in gave up for lack of budget or attempts around is not tried again further out.
 impl<E: Retryable> Retryable for RetryError<E> {
     fn fault(&self) -> Fault {
-        match self.gave_up {
-            GaveUp::Permanent | GaveUp::Budget | GaveUp::Shared => Fault::Permanent,
-            _ => self.error.fault(),
-        }
+        self.gave_up.further_out(self.error.fault())
     }
 }

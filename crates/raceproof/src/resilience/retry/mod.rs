@@ -20,12 +20,14 @@ use std::time::Duration;
 use raceproof_core::resilience::retry::Attempts;
 pub use raceproof_core::resilience::retry::{Config, Fault, GaveUp, parse_retry_after};
 use raceproof_core::time::Time;
+use tracing::Instrument as _;
 
 pub use self::budget::Budget;
 pub use self::fault::Retryable;
 use self::scope::Scope;
 use super::clock::Clock;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::timer;
 
 /// Runs an operation again when it fails for a while. Clones share its budget and its statistics.
 ///
@@ -230,7 +232,8 @@ impl Retry {
             let attempts = attempts.get_or_insert_with(|| Attempts::new(inner.began_at()));
             let tried = inner.fail(attempts, &mut scope, classify(&error));
             let at = tried.map_err(|gave_up| RetryError { error, attempts: attempts.failed(), gave_up })?;
-            inner.wait_until(at).await;
+            let span = tracing::debug_span!("raceproof.retry.wait", failed = attempts.failed());
+            timer::sleep_until(inner.clock.instant(at)).instrument(span).await;
         }
     }
 
@@ -257,7 +260,7 @@ impl Retry {
 impl Inner {
     /// Nothing needs it where the time is not limited; where it is, a tick too early is as good.
     fn began_at(&self) -> Time {
-        if self.config.time_max.is_some() { self.clock.bounds().earliest() } else { Time::ZERO }
+        if self.config.time_max.is_some() { self.clock.bounds().earliest } else { Time::ZERO }
     }
 
     #[cold]
@@ -280,13 +283,6 @@ impl Inner {
             }
         }
         result
-    }
-
-    async fn wait_until(&self, at: Time) {
-        match self.clock.instant(at) {
-            Some(instant) => tokio::time::sleep_until(instant).await,
-            None => std::future::pending().await,
-        }
     }
 }
 
