@@ -12,6 +12,9 @@ mod engine_list;
 mod guarded_shutdown;
 #[path = "../examples/model_manager.rs"]
 mod model_manager;
+#[cfg(feature = "config")]
+#[path = "../examples/named_instances.rs"]
+mod named_instances;
 #[path = "../examples/outage.rs"]
 mod outage;
 #[path = "../examples/preference_store.rs"]
@@ -58,6 +61,12 @@ fn t1_t2_background_tasks_run_once_come_back_and_leave_nothing() {
 #[test]
 fn t1_t3_a_model_answers_only_those_who_wait() {
     model_manager::main().unwrap();
+}
+
+#[cfg(feature = "config")]
+#[test]
+fn p1_p3_p4_parts_of_a_program_share_instances_by_name() {
+    named_instances::main().unwrap();
 }
 
 #[test]
