@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::{SinkExt, StreamExt};
 use raceproof_core::id::Token;
 use raceproof_core::wire::{
-    Acquire, Class, ClientFrame, Mode, OnDisconnect, Open, Release, Request, Response, ServerFrame, WAIT_MS_FOREVER,
+    Acquire, Class, ClientFrame, OnDisconnect, Open, Release, Request, Response, ServerFrame, WAIT_MS_FOREVER,
 };
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -39,18 +39,7 @@ impl Raw {
 #[async_trait]
 impl Client for Raw {
     async fn acquire(&mut self, name: &str) -> Result<u64> {
-        let request = Acquire {
-            request: None,
-            names: vec![name.into()],
-            mode: Mode::Exclusive,
-            permits: None,
-            take: 1,
-            wait_ms: WAIT_MS_FOREVER,
-            class: self.class,
-            priority: 0,
-            lock_delay_ms: 0,
-            owner: None,
-        };
+        let request = Acquire { wait_ms: WAIT_MS_FOREVER, class: self.class, ..Acquire::one(name) };
         match self.socket.call(Request::Acquire(request)).await? {
             Response::Granted(grant) => {
                 self.held.insert(name.to_owned(), grant.token);
