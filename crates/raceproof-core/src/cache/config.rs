@@ -71,6 +71,12 @@ pub struct Times {
 }
 
 impl Times {
+    /// Whether it may be served for ever.
+    #[must_use]
+    pub fn are_endless(&self) -> bool {
+        self.stale_until == Time::MAX
+    }
+
     /// What the entry is worth at `now`.
     #[must_use]
     #[inline]

@@ -115,6 +115,57 @@ fn an_entry_is_fresh_then_stale_then_gone() {
     assert_eq!(Config::default().absent(T), None);
 }
 
+/// Entries as a cache holds them, with what it has noted of them.
+#[derive(Default)]
+struct Held {
+    entries: BTreeMap<u32, Times>,
+    ages: Ages<u32>,
+}
+
+impl Held {
+    fn keep(&mut self, key: u32, times: Times, now: Time) {
+        if self.entries.insert(key, times) != Some(times) {
+            self.ages.note(key, times);
+        }
+        let entries = &mut self.entries;
+        self.ages.sweep(now, |key, times, over| {
+            let same = entries.get(key) == Some(&times);
+            assert_eq!(over, times.at(now) == Freshness::Expired);
+            if same && over {
+                entries.remove(key);
+            }
+            same
+        });
+    }
+}
+
+#[test]
+fn the_expired_go_within_as_many_writes_as_there_are_entries() {
+    let config = Config { ttl: Some(Duration::from_secs(1)), ..Config::default() };
+    let mut held = Held::default();
+    for key in 0..1_000 {
+        held.keep(key, config.value(T), T);
+    }
+    assert_eq!((held.entries.len(), held.ages.len()), (1_000, 1_000));
+    let later = T + Duration::from_secs(1);
+    for _ in 0..1_000 {
+        held.keep(1_000, config.value(later), later);
+    }
+    assert_eq!((held.entries.len(), held.ages.len()), (1, 1));
+}
+
+#[test]
+fn no_more_is_noted_than_twice_the_entries() {
+    let config = Config { ttl: Some(Duration::from_secs(3_600)), ..Config::default() };
+    let mut held = Held::default();
+    for write in 0..100_000_u32 {
+        let now = T + Duration::from_micros(write.into());
+        held.keep(write.wrapping_mul(0x9E37_79B9) % 100, config.value(now), now);
+        assert!(held.ages.len() <= 2 * held.entries.len() + 2, "{} after {write}", held.ages.len());
+    }
+    assert_eq!(held.entries.len(), 100);
+}
+
 /// Every key by itself: what is loaded, since when it is overtaken, and who waits for what.
 #[derive(Debug, Default)]
 struct Model {

@@ -180,7 +180,8 @@ where
         self.shared.invalidate_where(|_| true);
     }
 
-    /// Drops the entries that may not be served any more. Without it they go when they are asked for, or to make room.
+    /// Drops the entries that may not be served any more, all at once. Without it they go a few with each write, or to
+    /// make room.
     pub fn remove_expired(&self) {
         self.shared.remove_expired();
     }
@@ -208,7 +209,7 @@ impl<K, V, E> fmt::Debug for Cache<K, V, E> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Entries, also those whose time is over and that were not asked for since.
+    /// Entries, also those whose time is over and that were not swept yet.
     pub entries: usize,
     /// Their weight; as many as there are entries, unless the cache weighs them.
     pub weight: u64,

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use quick_cache::DefaultHashBuilder;
-use raceproof_core::cache::{Config, FlightId, Flights, Freshness, Join, Limit};
+use raceproof_core::cache::{Ages, Config, FlightId, Flights, Freshness, Join, Limit};
 use raceproof_core::time::Time;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -40,6 +40,8 @@ pub(super) struct Shared<K, V, E> {
 
 struct Shard<K, V, E> {
     flights: Flights<K, DefaultHashBuilder>,
+    /// What there is of this shard's keys that ends by time.
+    ages: Ages<K>,
     /// The loads that somebody waits for.
     waited: FxHashMap<FlightId, Arc<Flight<K, V, E>>>,
     /// How queued loads are started.
@@ -69,7 +71,8 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
         let hasher = DefaultHashBuilder::default();
         let shards = std::array::from_fn(|_| {
             let flights = Flights::new(&config, hasher.clone());
-            Mutex::new(Shard { flights, waited: FxHashMap::default(), queued: FxHashMap::default() })
+            let (waited, queued) = (FxHashMap::default(), FxHashMap::default());
+            Mutex::new(Shard { flights, ages: Ages::default(), waited, queued })
         });
         Self {
             storage,
@@ -198,7 +201,7 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
         let mut shard = self.shard(key);
         let Some(ended) = shard.flights.ended(key, id) else { return };
         self.loading.fetch_sub(1 + usize::from(ended.dropped.is_some()), Ordering::Relaxed);
-        let spent = ended.keep.then(|| self.keep(key, found, now));
+        let spent = ended.keep.then(|| self.keep(&mut shard, key, found, now));
         let flight = shard.waited.remove(&id);
         let dropped = ended.dropped.map(|id| (shard.waited.remove(&id), shard.queued.remove(&id)));
         let next = ended.next.map(|id| (id, shard.queued.remove(&id)));
@@ -217,7 +220,13 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
     }
 
     /// Keeps what a load found. What comes back is to be dropped outside the lock.
-    fn keep(&self, key: &K, found: Option<Option<V>>, now: Time) -> impl Sized + use<K, V, E> {
+    fn keep(
+        &self,
+        shard: &mut Shard<K, V, E>,
+        key: &K,
+        found: Option<Option<V>>,
+        now: Time,
+    ) -> impl Sized + use<K, V, E> {
         let (value, times) = match found {
             Some(Some(value)) => (Some(value), Some(self.config.value(now))),
             Some(None) => (None, self.config.absent(now)),
@@ -230,16 +239,34 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
             },
         };
         match times {
-            Some(times) => (self.storage.remove(key), Some(self.storage.insert(key.clone(), Entry { value, times }))),
+            Some(times) => (None, Some(self.put(shard, key.clone(), Entry { value, times }, now))),
             None => (self.storage.remove(key), None),
         }
     }
 
+    /// Puts an entry in place of what there is, and sweeps a little. What comes back is to be dropped outside the lock.
+    fn put(&self, shard: &mut Shard<K, V, E>, key: K, entry: Entry<V>, now: Time) -> impl Sized + use<K, V, E> {
+        let before = self.storage.remove(&key);
+        let times = entry.times;
+        if !times.are_endless() && before.as_ref().is_none_or(|(_, before)| before.times != times) {
+            shard.ages.note(key.clone(), times);
+        }
+        let evicted = self.storage.insert(key, entry);
+        let mut expired = Vec::new();
+        let forgotten = shard.ages.sweep(now, |key, times, over| {
+            let (same, gone) = self.storage.expire(key, times, over);
+            expired.extend(gone);
+            same
+        });
+        (before, evicted, expired, forgotten)
+    }
+
     pub(super) fn insert(&self, key: K, value: V) {
-        let entry = Entry { value: Some(value), times: self.config.value(self.now()) };
+        let now = self.now();
+        let entry = Entry { value: Some(value), times: self.config.value(now) };
         let mut shard = self.shard(&key);
         let overtaken = shard.flights.overtake(&key);
-        let spent = (self.storage.remove(&key), self.storage.insert(key, entry));
+        let spent = self.put(&mut shard, key, entry, now);
         drop(shard);
         self.counters.overtaken(u64::from(overtaken));
         drop(spent);

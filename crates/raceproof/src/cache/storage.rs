@@ -68,6 +68,17 @@ impl<K: Hash + Eq + Clone, V: Clone> Storage<K, V> {
         self.entries.remove(key)
     }
 
+    /// Whether the entry still has these times; and the entry, if it has and they are over, to be dropped outside of any
+    /// lock.
+    pub(super) fn expire(&self, key: &K, times: Times, over: bool) -> (bool, Option<(K, Entry<V>)>) {
+        let mut same = false;
+        let expired = self.entries.remove_if(key, |entry| {
+            same = entry.times == times;
+            same && over
+        });
+        (same, expired)
+    }
+
     pub(super) fn remove_where(&self, which: impl Fn(&K) -> bool) {
         self.entries.retain(|key, _| !which(key));
     }

@@ -403,6 +403,26 @@ fn the_weight_is_bounded() {
     assert_eq!(cache.get(&0), None);
 }
 
+/// Nobody asks for them again: what is written afterwards drops them.
+#[tokio::test(start_paused = true)]
+async fn the_expired_go_while_others_are_written() {
+    let cache: Cache<u32, Arc<u32>, String> = Cache::builder(10_000).ttl(LOAD).absent_ttl(LOAD / 2).build();
+    let value = Arc::new(0);
+    for key in 0..1_000 {
+        cache.insert(key, Arc::clone(&value));
+        cache.get_or_find(&(key + 1_000), || async { Ok(None) }).await.unwrap();
+    }
+    assert_eq!((cache.stats().entries, Arc::strong_count(&value)), (2_000, 1_001));
+    sleep(LOAD).await;
+    for _ in 0..4 {
+        for key in 2_000..3_000 {
+            cache.insert(key, Arc::default());
+        }
+    }
+    assert_eq!((cache.stats().entries, Arc::strong_count(&value)), (1_000, 1));
+    assert_eq!(cache.stats().evicted, 0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_expired_can_be_swept() {
     let cache: Cache<u32, u32, String> = Cache::builder(10).ttl(LOAD).build();
