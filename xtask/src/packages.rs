@@ -12,7 +12,8 @@ use crate::run::Run;
 const PACKAGES_MAX: usize = 25;
 
 /// Those that are meant to be there. Another one is named when there are too many.
-const MEANT: [&str; 20] = [
+const MEANT: [&str; 22] = [
+    "arc-swap",
     "fastrand",
     "hashbrown",
     "once_cell",
@@ -22,6 +23,7 @@ const MEANT: [&str; 20] = [
     "raceproof",
     "raceproof-core",
     "rustc-hash",
+    "rustversion",
     "serde",
     "serde_core",
     "serde_derive",
@@ -83,23 +85,20 @@ mod tests {
     #[test]
     fn each_package_counts_once() {
         let said = judge(&packages(&tree(&[]))).expect("few enough");
-        assert_eq!(said, "raceproof without features needs 20 packages of at most 25");
+        assert_eq!(said, "raceproof without features needs 22 packages of at most 25");
     }
 
     #[test]
     fn one_too_many_is_refused_with_the_names_of_all_that_came() {
-        let five = ["bytes v1.0.0", "cobs v0.3.0", "http v1.0.0", "itoa v1.0.0", "syn v2.0.0"];
+        let three = ["bytes v1.0.0", "itoa v1.0.0", "syn v2.0.0"];
         assert_eq!(
-            judge(&packages(&tree(&five))).expect("as many as may be"),
-            "raceproof without features needs 25 packages of at most 25, of which not meant so: bytes v1.0.0, cobs \
-             v0.3.0, http v1.0.0, itoa v1.0.0, syn v2.0.0"
+            judge(&packages(&tree(&three))).expect("as many as may be"),
+            "raceproof without features needs 25 packages of at most 25, of which not meant so: bytes v1.0.0, itoa \
+             v1.0.0, syn v2.0.0"
         );
-        let six = [&five[..], &["zmij v1.0.0"]].concat();
-        let error = judge(&packages(&tree(&six))).expect_err("one too many").to_string();
+        let four = [&three[..], &["zmij v1.0.0"]].concat();
+        let error = judge(&packages(&tree(&four))).expect_err("one too many").to_string();
         assert!(error.contains("needs 26 packages, and may need 25"), "{error}");
-        assert!(
-            error.contains("came bytes v1.0.0, cobs v0.3.0, http v1.0.0, itoa v1.0.0, syn v2.0.0, zmij"),
-            "{error}"
-        );
+        assert!(error.contains("came bytes v1.0.0, itoa v1.0.0, syn v2.0.0, zmij"), "{error}");
     }
 }

@@ -32,7 +32,8 @@ where
 {
     type Output = Outcome<T, E>;
 
-    #[inline]
+    // Always: a call and the result's way through memory would take longer than the read itself.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.place.is_none()
             && let Some(value) = self.shared.ready()
@@ -49,6 +50,7 @@ where
     E: Send + Sync + 'static,
 {
     #[cold]
+    #[inline(never)]
     fn wait(&mut self, cx: &Context<'_>) -> Poll<Outcome<T, E>> {
         let Some(place) = self.place else { return self.ask(cx) };
         let (poll, spent) = self.shared.lock().getters.poll(place, cx);
@@ -105,6 +107,7 @@ impl<T, E> Drop for Get<'_, T, E> {
 }
 
 #[cold]
+#[inline(never)]
 fn leave<T, E>(shared: &Shared<T, E>, place: Place) {
     let mut inner = shared.lock();
     let (waker, outcome) = inner.getters.leave(place);

@@ -74,9 +74,8 @@ where
 
     /// The value. If it is not there, this starts its initialisation, or waits for the one that is under way.
     ///
-    /// The initialisation runs as a task in the Tokio runtime of whoever started it. The first sixteen values of a
-    /// service are read without a lock; one that is reset more often than that is read under a lock from then on, and
-    /// a [`Reader`] helps.
+    /// The initialisation runs as a task in the Tokio runtime of whoever started it. A value that is there is read
+    /// without a lock (V3); a [`Reader`] reads it without even counting its owners.
     ///
     /// # Errors
     /// [`GetError`]. A failure is told to all who waited for the attempt that failed.

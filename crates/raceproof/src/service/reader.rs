@@ -14,9 +14,8 @@ use crate::rt::BoxFuture;
 /// A reader that is not used keeps a value that was given up from being dropped, until it is used or dropped itself.
 pub struct Reader<T, E> {
     service: Service<T, E>,
-    /// Which value this is, as the service counts them.
-    seen: usize,
-    value: Option<Arc<T>>,
+    /// The value that was seen last, and which it is as the service counts them.
+    seen: Option<(usize, Arc<T>)>,
 }
 
 impl<T, E> Reader<T, E>
@@ -25,7 +24,7 @@ where
     E: Send + Sync + 'static,
 {
     pub(super) const fn new(service: Service<T, E>) -> Self {
-        Self { service, seen: 0, value: None }
+        Self { service, seen: None }
     }
 
     /// The value, as by [`Service::get`].
@@ -37,36 +36,30 @@ where
     /// Cancel safe, as [`Service::get`].
     #[inline]
     pub fn get(&mut self) -> impl Future<Output = Result<&T, GetError<E>>> + Send + use<'_, T, E> {
-        let later = if self.is_current() { None } else { Some(self.ask()) };
-        Read { reader: Some(self), later }
-    }
-
-    #[cold]
-    fn ask(&self) -> BoxFuture<Result<Arc<T>, GetError<E>>> {
-        let service = self.service.clone();
-        Box::pin(async move { service.get().await })
+        Read { reader: Some(self), later: None }
     }
 
     #[inline]
     fn is_current(&self) -> bool {
-        self.seen != 0 && self.seen == self.service.shared.published()
+        self.seen.as_ref().is_some_and(|(number, _)| *number == self.service.shared.published())
     }
 
-    #[cold]
-    fn see(&mut self, value: Arc<T>) {
-        // The number and the value are read together; one that has been given up since is served once.
-        self.seen = match self.service.shared.value() {
+    /// Remembers a value. One that has been given up since is served once, under a number that no value has.
+    fn see(&mut self, value: Arc<T>) -> &T {
+        // The number is read together with the value that it is of.
+        let number = match self.service.shared.value() {
             Some((number, current)) if Arc::ptr_eq(&current, &value) => number,
-            _ => 0,
+            _ => usize::MAX,
         };
-        self.value = Some(value);
+        &self.seen.insert((number, value)).1
     }
 }
 
 /// Written by hand, so that a reader that has the value pays for nothing else.
 struct Read<'a, T, E> {
+    /// None: it has ended.
     reader: Option<&'a mut Reader<T, E>>,
-    /// None: the reader has the value.
+    /// What is waited for.
     later: Option<BoxFuture<Result<Arc<T>, GetError<E>>>>,
 }
 
@@ -77,30 +70,46 @@ where
 {
     type Output = Result<&'a T, GetError<E>>;
 
-    #[inline]
+    // Always: a call and the result's way through memory would take longer than the read itself.
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(later) = &mut self.later {
-            let value = match later.as_mut().poll(cx) {
-                Poll::Ready(Ok(value)) => value,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            };
-            self.later = None;
-            if let Some(reader) = &mut self.reader {
-                reader.see(value);
-            }
+        if self.later.is_none()
+            && let Some(reader) = self.reader.take_if(|reader| reader.is_current())
+            && let Some((_, value)) = &reader.seen
+        {
+            return Poll::Ready(Ok(value));
         }
-        match self.reader.take().map(|reader| &reader.value) {
-            Some(Some(value)) => Poll::Ready(Ok(value)),
-            // Polled again after its end.
-            _ => Poll::Ready(Err(GetError::Closed)),
+        self.ask(cx)
+    }
+}
+
+impl<'a, T, E> Read<'a, T, E>
+where
+    T: Send + Sync + 'static,
+    E: Send + Sync + 'static,
+{
+    #[cold]
+    #[inline(never)]
+    fn ask(&mut self, cx: &mut Context<'_>) -> Poll<Result<&'a T, GetError<E>>> {
+        // Polled again after its end.
+        let Some(reader) = &mut self.reader else { return Poll::Ready(Err(GetError::Closed)) };
+        let later = self.later.get_or_insert_with(|| {
+            let service = reader.service.clone();
+            Box::pin(async move { service.get().await })
+        });
+        let Poll::Ready(value) = later.as_mut().poll(cx) else { return Poll::Pending };
+        self.later = None;
+        let Some(reader) = self.reader.take() else { return Poll::Ready(Err(GetError::Closed)) };
+        match value {
+            Ok(value) => Poll::Ready(Ok(reader.see(value))),
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 }
 
 impl<T, E> Clone for Reader<T, E> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), seen: self.seen, value: self.value.clone() }
+        Self { service: self.service.clone(), seen: self.seen.clone() }
     }
 }
 

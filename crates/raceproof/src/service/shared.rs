@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use raceproof_core::service::{Close, Config, Generation, Next, Reset, Service as Machine, Verdict};
 use raceproof_core::time::Time;
 use tokio::time::Instant;
@@ -18,9 +19,6 @@ use crate::waiting::{Waiting, wake};
 pub(super) type Init<T, E> = Box<dyn Fn() -> BoxFuture<Result<T, E>> + Send + Sync>;
 pub(super) type CleanUp<T> = Box<dyn Fn(Arc<T>) -> BoxFuture<()> + Send + Sync>;
 
-/// How many values of a service are read without a lock.
-const SLOTS: usize = 16;
-
 pub(super) struct Shared<T, E> {
     pub(super) name: Arc<str>,
     init: Init<T, E>,
@@ -30,8 +28,11 @@ pub(super) struct Shared<T, E> {
     origin: Instant,
     /// Which value is the service's, counted from one; zero for none. Changed under the lock.
     published: AtomicUsize,
-    /// The first values. The service itself owns the one it has under the lock, so that it can let it go.
-    slots: [OnceLock<Weak<T>>; SLOTS],
+    /// The first value, the only one of most services, which costs no more than a cell that is set once. It is owned
+    /// under the lock, so that it can be let go.
+    first: OnceLock<Weak<T>>,
+    /// Each later one, while it is the service's.
+    later: ArcSwapOption<T>,
     inner: Mutex<Inner<T, E>>,
 }
 
@@ -71,7 +72,8 @@ impl<T, E> Shared<T, E> {
             waiters_max: config.waiters_max,
             origin: Instant::now(),
             published: AtomicUsize::new(0),
-            slots: [const { OnceLock::new() }; SLOTS],
+            first: OnceLock::new(),
+            later: ArcSwapOption::empty(),
             inner: Mutex::new(Inner {
                 machine: Machine::new(config),
                 value: None,
@@ -85,10 +87,15 @@ impl<T, E> Shared<T, E> {
     }
 
     /// The value, without a lock (V3).
-    #[inline]
+    #[inline(always)]
     pub(super) fn ready(&self) -> Option<Arc<T>> {
-        let slot = self.published.load(Ordering::Acquire).wrapping_sub(1);
-        self.slots.get(slot)?.get()?.upgrade()
+        if self.published() == 1 { self.first.get()?.upgrade() } else { self.later() }
+    }
+
+    /// The value, if it is not the first one. Apart, so that the first one's way is short enough to be inlined.
+    #[inline(never)]
+    fn later(&self) -> Option<Arc<T>> {
+        self.later.load_full()
     }
 
     /// Which value is the service's; zero for none.
@@ -185,9 +192,11 @@ where
 
     fn publish(&self, inner: &mut Inner<T, E>, value: Arc<T>) -> Vec<Waker> {
         inner.accepted += 1;
-        if let Some(slot) = self.slots.get(inner.accepted - 1) {
-            // Each number is given once, so the slot is free.
-            let _ = slot.set(Arc::downgrade(&value));
+        if inner.accepted == 1 {
+            // Each number is given once, so this is not set.
+            let _ = self.first.set(Arc::downgrade(&value));
+        } else {
+            self.later.store(Some(Arc::clone(&value)));
         }
         inner.value = Some(Arc::clone(&value));
         self.published.store(inner.accepted, Ordering::Release);
@@ -197,6 +206,8 @@ where
     /// Takes the value from those who ask next.
     fn withdraw(&self, inner: &mut Inner<T, E>) -> Option<Arc<T>> {
         self.published.store(0, Ordering::Release);
+        // It is still owned here, so that its drop, which is the user's code, does not run under the lock.
+        self.later.store(None);
         inner.value.take()
     }
 

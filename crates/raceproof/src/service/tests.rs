@@ -263,28 +263,31 @@ async fn v3_every_value_is_read_however_often_the_service_was_reset() {
     assert_eq!(attempts.load(Ordering::SeqCst), 40);
 }
 
-/// While a thread has the lock, the value is read all the same.
-#[tokio::test]
+/// While a thread has the lock, the value is read all the same: the first one, and any after it.
+#[tokio::test(start_paused = true)]
 async fn v3_the_ready_path_takes_no_lock() {
-    let service = Service::<_, String>::new(|| async { Ok(1) });
+    let (service, _) = slow();
     let mut reader = service.reader();
-    reader.get().await.unwrap();
-    let held = service.shared.lock();
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let mut get = std::pin::pin!(service.get());
-    assert!(matches!(get.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(value)) if *value == 1));
-    let mut read = std::pin::pin!(reader.get());
-    assert!(matches!(read.as_mut().poll(&mut context), std::task::Poll::Ready(Ok(1))));
-    drop(held);
+    for number in 1..=20 {
+        assert_eq!(*reader.get().await.unwrap(), number);
+        let held = service.shared.lock();
+        assert_eq!(*poll_once(service.get()).unwrap(), number);
+        assert_eq!(*poll_once(reader.get()).unwrap(), number);
+        assert_eq!(service.try_get().as_deref(), Some(&number));
+        drop(held);
+        service.reset().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_value_that_was_given_up_is_dropped() {
     let service = Service::<_, String>::new(|| async { Ok("a socket".to_owned()) });
-    let weak = Arc::downgrade(&service.get().await.unwrap());
-    assert!(weak.upgrade().is_some());
-    service.reset().await.unwrap();
-    assert!(weak.upgrade().is_none());
+    for _ in 0..3 {
+        let weak = Arc::downgrade(&service.get().await.unwrap());
+        assert!(weak.upgrade().is_some());
+        service.reset().await.unwrap();
+        assert!(weak.upgrade().is_none());
+    }
 }
 
 #[test]
