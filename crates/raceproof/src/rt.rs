@@ -100,10 +100,13 @@ impl Clock {
         Time::from_micros(self.slept.load(std::sync::atomic::Ordering::Relaxed))
     }
 
-    /// Any number of other things happen meanwhile.
+    /// Any number of other things happen meanwhile. Never returns if that is further away than the clock goes.
     pub(crate) async fn sleep_until(&self, at: Time) {
         use shuttle::rand::Rng;
 
+        if at == Time::MAX {
+            return std::future::pending().await;
+        }
         for _ in 0..shuttle::rand::thread_rng().gen_range(0..6) {
             shuttle::future::yield_now().await;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::graph::links;
 use super::health::Health;
-use super::{Config, Fault, Phase, PlanError, Report, Spec, State, Status};
+use super::{Config, Fault, Outcome, Phase, PlanError, Report, Spec, State, Status};
 use crate::time::Time;
 
 /// One service, by its place in the list.
@@ -102,6 +102,7 @@ pub struct Startup {
     config: Config,
     pub(super) units: Vec<Unit>,
     phase: Phase,
+    outcome: Outcome,
     /// When the phase ends by itself.
     until: Option<Time>,
     pub(super) steps: BTreeMap<StepId, (usize, What)>,
@@ -134,6 +135,7 @@ impl Startup {
             config,
             units: specs.into_iter().zip(links).map(unit).collect(),
             phase: Phase::Starting,
+            outcome: Outcome::Starting,
             until: None,
             steps: BTreeMap::new(),
             last_step: 0,
@@ -161,13 +163,13 @@ impl Startup {
 
     /// Begins the way back. Starts that are under way may end until the first phase does.
     pub fn shutdown(&mut self, now: Time) {
-        self.turn_back(now);
+        self.turn_back(now, Outcome::ShutDown);
         self.advance(now);
     }
 
     /// Does not wait for anything any more.
     pub fn give_up(&mut self, now: Time) {
-        self.turn_back(now);
+        self.turn_back(now, Outcome::ShutDown);
         self.end_draining(now);
         self.end_stopping();
         self.advance(now);
@@ -205,6 +207,12 @@ impl Startup {
     #[must_use]
     pub const fn phase(&self) -> Phase {
         self.phase
+    }
+
+    /// How the start ended; whatever comes afterwards does not change that.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     /// Whether all services were started and are well.
@@ -291,6 +299,7 @@ impl Startup {
             }
             if self.units.iter().all(Unit::is_up) {
                 self.phase = Phase::Running;
+                self.outcome = Outcome::Started;
                 self.outputs.push_back(Output::Started);
             }
         }
@@ -334,7 +343,7 @@ impl Startup {
         self.report.failed.push(Fault { name: Arc::clone(&unit.spec.name), error });
         self.enter(place, State::Failed, None, None);
         self.block(place);
-        self.turn_back(now);
+        self.turn_back(now, Outcome::Failed);
     }
 
     /// Whatever waits for it will not be started.
@@ -351,9 +360,12 @@ impl Startup {
         }
     }
 
-    fn turn_back(&mut self, now: Time) {
+    fn turn_back(&mut self, now: Time, why: Outcome) {
         if !matches!(self.phase, Phase::Starting | Phase::Running) {
             return;
+        }
+        if self.outcome == Outcome::Starting {
+            self.outcome = why;
         }
         self.phase = Phase::Draining;
         self.until = Some(now + self.config.drain_timeout);

@@ -22,4 +22,4 @@ mod tests;
 pub use config::{Check, Config, Spec};
 pub use error::PlanError;
 pub use machine::{Output, Startup, StepId, UnitId, What};
-pub use report::{Fault, Phase, Report, State, Status};
+pub use report::{Fault, Outcome, Phase, Report, State, Status};

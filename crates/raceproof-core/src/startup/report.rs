@@ -18,6 +18,19 @@ pub enum Phase {
     Over,
 }
 
+/// How the start of all services ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It has not ended.
+    Starting,
+    /// Every service was started.
+    Started,
+    /// One could not be started.
+    Failed,
+    /// A shutdown came first.
+    ShutDown,
+}
+
 /// Where one service is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {

@@ -117,6 +117,8 @@ fn v4_starts_in_order_and_in_parallel_where_it_can() {
     driver.ok(What::Start, &["http"]);
     assert!(driver.machine.is_ready());
     assert_eq!(driver.machine.next_deadline(), None);
+    driver.shutdown();
+    assert_eq!(driver.machine.outcome(), Outcome::Started);
 }
 
 #[test]
@@ -134,6 +136,7 @@ fn v4_a_failure_stops_what_was_started_in_reverse_and_says_what_it_blocked() {
     assert_eq!(report.failed, [Fault { name: "cache".into(), error: "port 6379 is taken".into() }]);
     assert_eq!((names(&report.blocked), names(&report.stopped)), ("http".into(), "clock queue database".into()));
     assert!(report.is_clean());
+    assert_eq!(driver.machine.outcome(), Outcome::Failed);
     says(&report, "failed: cache: port 6379 is taken; blocked: http; stopped: clock, queue, database");
 }
 
@@ -278,6 +281,17 @@ fn a_shutdown_while_it_starts_begins_no_further_start() {
     assert!(driver.over);
     assert_eq!(driver.state("http"), State::NotStarted);
     assert!(driver.machine.report().failed.is_empty());
+}
+
+#[test]
+fn v4_a_shutdown_that_comes_first_is_told_as_one_also_if_a_start_fails_after_it() {
+    let mut driver = Driver::new(app());
+    driver.shutdown();
+    driver.end(What::Start, "clock", Err("no"));
+    driver.wait(10 * SECOND);
+    assert!(driver.over);
+    says(&driver.machine.report(), "failed: clock: no; database: a shutdown came before it had started");
+    assert_eq!(driver.machine.outcome(), Outcome::ShutDown);
 }
 
 #[test]

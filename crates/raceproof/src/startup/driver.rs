@@ -4,96 +4,83 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use raceproof_core::startup::{Config, Output, PlanError, Startup as Machine, StepId, UnitId, What};
-use raceproof_core::time::Time;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
 
-use super::running::{Command, Running, View};
+use super::running::{Input, Running, View};
 use super::unit::{Hooks, Unit};
-use crate::rt::caught;
-
-type Done = (StepId, Result<(), Arc<str>>);
+use crate::rt::{AbortHandle, Clock, Runtime, caught};
 
 pub(super) struct Driver {
     machine: Machine,
+    runtime: Runtime,
     hooks: Vec<Hooks>,
     names: Vec<Arc<str>>,
-    steps: JoinSet<Done>,
-    aborts: BTreeMap<StepId, AbortHandle>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    steps: BTreeMap<StepId, AbortHandle>,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    /// For the steps. Because it is kept here, the inputs never end.
+    ended: mpsc::UnboundedSender<Input>,
     view: watch::Sender<View>,
     ready: watch::Sender<bool>,
-    origin: Instant,
+    clock: Clock,
     over: bool,
 }
 
 impl Driver {
-    pub(super) fn new(units: Vec<Unit>, config: Config) -> Result<(Self, Running), PlanError> {
+    pub(super) fn new(runtime: Runtime, units: Vec<Unit>, config: Config) -> Result<(Self, Running), PlanError> {
         let names = units.iter().map(|unit| Arc::clone(&unit.spec.name)).collect();
         let (specs, hooks) = units.into_iter().map(|unit| (unit.spec, unit.hooks)).unzip();
         let machine = Machine::new(config, specs)?;
-        let (sender, commands) = mpsc::unbounded_channel();
-        let view = watch::Sender::new(View::of(&machine, false));
+        let (ended, inputs) = mpsc::unbounded_channel();
+        let view = watch::Sender::new(View::of(&machine));
         let ready = watch::Sender::new(false);
-        let running = Running::new(sender, view.subscribe(), ready.subscribe());
+        let running = Running::new(ended.clone(), view.subscribe(), ready.subscribe());
         let driver = Self {
             machine,
+            runtime,
             hooks,
             names,
-            steps: JoinSet::new(),
-            aborts: BTreeMap::new(),
-            commands,
+            steps: BTreeMap::new(),
+            inputs,
+            ended,
             view,
             ready,
-            origin: Instant::now(),
+            clock: Clock::new(),
             over: false,
         };
         Ok((driver, running))
     }
 
     pub(super) async fn run(mut self) {
-        let now = self.now();
-        self.machine.begin(now);
+        self.machine.begin(self.clock.now());
         loop {
             self.drain();
             if self.over {
                 return;
             }
-            let deadline = self.machine.next_deadline().map(|time| self.origin + (time - Time::ZERO));
+            let deadline = self.machine.next_deadline();
             let tick = async {
                 match deadline {
-                    Some(deadline) => sleep_until(deadline).await,
+                    Some(deadline) => self.clock.sleep_until(deadline).await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
-                Some(joined) = self.steps.join_next() => {
-                    let now = self.now();
-                    // One that was dropped has nothing to say.
-                    if let Ok((step, result)) = joined {
-                        self.aborts.remove(&step);
-                        self.machine.done(now, step, result);
-                    }
-                }
-                Some(command) = self.commands.recv() => {
-                    let now = self.now();
-                    match command {
-                        Command::Shutdown => self.machine.shutdown(now),
-                        Command::GiveUp => self.machine.give_up(now),
-                    }
-                }
-                () = tick => {
-                    let now = self.now();
-                    self.machine.tick(now);
+            // What has ended by now was not too late.
+            let input = tokio::select! {
+                biased;
+                input = self.inputs.recv() => input,
+                () = tick => None,
+            };
+            let now = self.clock.now();
+            match input {
+                None => self.machine.tick(now),
+                Some(Input::Shutdown) => self.machine.shutdown(now),
+                Some(Input::GiveUp) => self.machine.give_up(now),
+                Some(Input::Ended(step, result)) => {
+                    self.steps.remove(&step);
+                    self.machine.done(now, step, result);
                 }
             }
         }
-    }
-
-    /// The core counts whole microseconds; a timer that fired is never before its deadline.
-    fn now(&self) -> Time {
-        Time::ZERO + self.origin.elapsed()
     }
 
     fn drain(&mut self) {
@@ -101,7 +88,7 @@ impl Driver {
             match output {
                 Output::Run { unit, what, step } => self.begin(unit, what, step),
                 Output::Drop { step } => {
-                    if let Some(abort) = self.aborts.remove(&step) {
+                    if let Some(abort) = self.steps.remove(&step) {
                         abort.abort();
                     }
                 }
@@ -109,20 +96,16 @@ impl Driver {
                     let name = self.names.get(unit.as_usize()).map_or("", |name| &**name);
                     tracing::info!(service = name, %state, "a service changed");
                 }
-                Output::Started => {
-                    tracing::info!("every service was started");
-                    self.show(true);
-                }
+                Output::Started => tracing::info!("every service was started"),
                 Output::Over => self.over = true,
             }
         }
-        self.show(false);
+        self.show();
     }
 
-    fn show(&self, started: bool) {
-        let started = started || self.view.borrow().started;
-        let view = View::of(&self.machine, started);
-        let ready = self.machine.is_ready();
+    fn show(&self) {
+        let view = View::of(&self.machine);
+        let ready = view.ready;
         self.view.send_if_modified(|before| {
             let changed = *before != view;
             *before = view;
@@ -132,19 +115,20 @@ impl Driver {
     }
 
     fn begin(&mut self, unit: UnitId, what: What, step: StepId) {
-        let Some(hook) = self.hooks.get(unit.as_usize()).and_then(|hooks| hooks.of(what)).map(Arc::clone) else {
-            // There is nothing to do, and that is done; the task only says so.
-            let abort = self.steps.spawn(async move { (step, Ok(())) });
-            self.aborts.insert(step, abort);
+        let ended = self.ended.clone();
+        let hook = self.hooks.get(unit.as_usize()).and_then(|hooks| hooks.of(what)).map(Arc::clone);
+        let Some(hook) = hook else {
+            // There is nothing to do, and that is done. Nobody is left to hear it when all is over.
+            let _ = ended.send(Input::Ended(step, Ok(())));
             return;
         };
-        let abort = self.steps.spawn(async move {
+        let task = self.runtime.task(async move {
             let result = match caught(|| hook()).await {
                 Ok(result) => result,
                 Err(message) => Err(format!("it panicked: {message}").into()),
             };
-            (step, result)
+            let _ = ended.send(Input::Ended(step, result));
         });
-        self.aborts.insert(step, abort);
+        self.steps.insert(step, task.abort_handle());
     }
 }

@@ -84,7 +84,7 @@ impl Startup {
     pub fn launch(self) -> Result<Running, StartError> {
         let runtime = Runtime::current().ok_or(StartError::NoRuntime)?;
         let Self { units, config } = self;
-        let (driver, running) = Driver::new(units, config)?;
+        let (driver, running) = Driver::new(runtime.clone(), units, config)?;
         runtime.spawn(driver.run());
         Ok(running)
     }

@@ -2,30 +2,39 @@
 
 use std::sync::Arc;
 
-use raceproof_core::startup::{Phase, Report, Startup as Machine, Status};
+use raceproof_core::startup::{Outcome, Phase, Report, Startup as Machine, Status, StepId};
 use tokio::sync::{mpsc, watch};
 
 use super::StartError;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Command {
+/// What the driver is told.
+#[derive(Debug)]
+pub(super) enum Input {
     Shutdown,
     GiveUp,
+    /// A step was run to its end. One that was dropped says nothing.
+    Ended(StepId, Result<(), Arc<str>>),
 }
 
 /// What can be seen from outside.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct View {
     phase: Phase,
-    /// Every service was started at some time.
-    pub(super) started: bool,
+    outcome: Outcome,
+    pub(super) ready: bool,
     statuses: Arc<[Status]>,
     report: Report,
 }
 
 impl View {
-    pub(super) fn of(machine: &Machine, started: bool) -> Self {
-        Self { phase: machine.phase(), started, statuses: machine.statuses().collect(), report: machine.report() }
+    pub(super) fn of(machine: &Machine) -> Self {
+        Self {
+            phase: machine.phase(),
+            outcome: machine.outcome(),
+            ready: machine.is_ready(),
+            statuses: machine.statuses().collect(),
+            report: machine.report(),
+        }
     }
 }
 
@@ -35,18 +44,18 @@ impl View {
 /// [`shutdown`](Self::shutdown), or until their runtime is dropped.
 #[derive(Clone, Debug)]
 pub struct Running {
-    commands: mpsc::UnboundedSender<Command>,
+    inputs: mpsc::UnboundedSender<Input>,
     view: watch::Receiver<View>,
     ready: watch::Receiver<bool>,
 }
 
 impl Running {
     pub(super) const fn new(
-        commands: mpsc::UnboundedSender<Command>,
+        inputs: mpsc::UnboundedSender<Input>,
         view: watch::Receiver<View>,
         ready: watch::Receiver<bool>,
     ) -> Self {
-        Self { commands, view, ready }
+        Self { inputs, view, ready }
     }
 
     /// Waits until everything was started.
@@ -59,21 +68,21 @@ impl Running {
     /// Cancel safe: dropping it changes nothing.
     pub async fn started(&self) -> Result<(), StartError> {
         let mut view = self.view.clone();
-        let Ok(view) = view.wait_for(|view| view.started || view.phase == Phase::Over).await else {
-            return Err(StartError::Aborted);
-        };
+        let ended = |view: &View| view.outcome == Outcome::Started || view.phase == Phase::Over;
+        let Ok(view) = view.wait_for(ended).await else { return Err(StartError::Aborted) };
         let report = || Box::new(view.report.clone());
-        match view.started {
-            true => Ok(()),
-            false if view.report.failed.is_empty() => Err(StartError::ShutDown(report())),
-            false => Err(StartError::Failed(report())),
+        match view.outcome {
+            Outcome::Started => Ok(()),
+            Outcome::Failed => Err(StartError::Failed(report())),
+            Outcome::ShutDown => Err(StartError::ShutDown(report())),
+            Outcome::Starting => Err(StartError::Aborted),
         }
     }
 
     /// Whether every service was started, is well, and none is on its way down.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        *self.ready.borrow()
+        self.view.borrow().ready
     }
 
     /// Follows whether everything [is ready](Self::is_ready), for a readiness probe. It closes when all is over.
@@ -86,7 +95,7 @@ impl Running {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let view = self.view.borrow();
-        Stats { phase: view.phase, ready: self.is_ready(), services: view.statuses.to_vec() }
+        Stats { phase: view.phase, ready: view.ready, services: view.statuses.to_vec() }
     }
 
     /// Waits for the next change of any service.
@@ -108,13 +117,13 @@ impl Running {
     /// # Cancel safety
     /// Cancel safe: the shutdown goes on. A further call waits for the same one.
     pub async fn shutdown(&self) -> Report {
-        self.order(Command::Shutdown);
+        self.order(Input::Shutdown);
         self.over().await
     }
 
     /// Ends a shutdown at once: what is running is dropped, and the report names what was not stopped.
     pub fn give_up(&self) {
-        self.order(Command::GiveUp);
+        self.order(Input::GiveUp);
     }
 
     /// Waits until everything is stopped, by a shutdown or because a service could not be started. Begins no shutdown.
@@ -130,9 +139,9 @@ impl Running {
         }
     }
 
-    fn order(&self, command: Command) {
+    fn order(&self, input: Input) {
         // Nobody takes it when all is over, and then there is nothing to do.
-        let _ = self.commands.send(command);
+        let _ = self.inputs.send(input);
     }
 }
 
@@ -154,7 +163,7 @@ impl<'a> ShutdownOnDrop<'a> {
 impl Drop for ShutdownOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(running) = self.running {
-            running.order(Command::Shutdown);
+            running.order(Input::Shutdown);
         }
     }
 }

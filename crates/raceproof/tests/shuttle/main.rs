@@ -12,6 +12,7 @@ mod recovery;
 mod registry;
 mod resilience;
 mod service;
+mod startup;
 mod task;
 mod turns;
 mod worker;
