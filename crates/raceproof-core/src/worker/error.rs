@@ -8,6 +8,9 @@ pub enum OfferError<T> {
     /// As many requests wait as may.
     #[error("the mailbox is full")]
     Full(T),
+    /// As many callers wait for room as may.
+    #[error("too many callers wait for room in the mailbox")]
+    TooManyWaiting(T),
     /// No more requests are taken.
     #[error("the worker is stopped")]
     Stopped(T),

@@ -1,28 +1,25 @@
 //! Requests in their order, and the workers that take them.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::config::Config;
 use super::error::OfferError;
+use super::inbox::{Inbox, Phase, Terms};
+use super::queue::{Queue, RequestId};
 use crate::time::Time;
-
-/// Names a request of one mailbox. Never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(u64);
 
 /// One of the workers, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub usize);
 
-/// What a worker finds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken<T> {
-    /// The oldest request that somebody waits for.
-    Request(T),
-    /// There is none.
+/// What there is to take when the mailbox has run empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refilled {
+    /// More: take again.
+    Some,
+    /// Nothing.
     Empty,
-    /// There is none, and there will be none.
+    /// Nothing, and there will be nothing.
     Stopped,
 }
 
@@ -42,9 +39,9 @@ pub enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Counters {
-    /// Requests that were taken into the mailbox.
+    /// Requests that were taken.
     pub accepted: u64,
-    /// Requests that were given back because the mailbox was full.
+    /// Requests that were given back because there was no room.
     pub refused: u64,
     /// Requests that were abandoned, and not started or not finished.
     pub abandoned: u64,
@@ -56,143 +53,103 @@ pub struct Counters {
     pub panicked: u64,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry<T> {
-    id: RequestId,
-    deadline: Option<Time>,
-    /// None once it was abandoned.
-    request: Option<T>,
+/// What waits, and for whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Waiting {
+    /// Requests in the mailbox.
+    pub requests: usize,
+    /// Requests of callers that wait for room in it.
+    pub patient: usize,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// What waits is still handed out.
-    Draining,
-    Stopped,
-}
-
-/// Requests `T` that wait for workers, who leave a `W` when there is none.
+/// Requests `T` that wait for workers.
 #[derive(Debug)]
-pub struct Mailbox<T, W> {
+pub struct Mailbox<T> {
     config: Config,
     rng: fastrand::Rng,
-    /// In the order of their ids; the first and the last were not abandoned.
-    pub(super) queue: VecDeque<Entry<T>>,
-    live: usize,
-    /// How many of those that wait have a deadline.
-    timed: usize,
-    next_id: u64,
-    /// The one that parked last is woken first: its memory is the warmest.
-    parked: Vec<(WorkerId, W)>,
+    pub(super) queue: Queue<T>,
     /// Panics in a row of each worker that is not over.
     workers: Vec<Option<u32>>,
     in_hand: usize,
-    phase: Phase,
     counters: Counters,
 }
 
-impl<T, W> Mailbox<T, W> {
-    /// An empty mailbox. The seed is for the pauses after panics.
+impl<T> Mailbox<T> {
+    /// An empty mailbox, and where requests for it are left. The seed is for the pauses after panics.
     #[must_use]
-    pub fn new(mut config: Config, seed: u64) -> Self {
-        config.capacity = config.capacity.max(1);
+    pub fn new<W>(mut config: Config, seed: u64) -> (Self, Inbox<T, W>) {
         config.workers = config.workers.max(1);
-        Self {
+        let mailbox = Self {
             config,
             rng: fastrand::Rng::with_seed(seed),
-            queue: VecDeque::new(),
-            live: 0,
-            timed: 0,
-            next_id: 0,
-            parked: Vec::new(),
+            queue: Queue::new(),
             workers: vec![Some(0); config.workers],
             in_hand: 0,
-            phase: Phase::Open,
             counters: Counters::default(),
-        }
+        };
+        (mailbox, Inbox::new(&config))
     }
 
-    /// Takes a request, and gives the waker of a worker for it if one is free.
+    /// [`Inbox::offer`], after a look at how many wait, of which those whose time is over hold no place: they are given
+    /// to `expired` (T3).
     ///
     /// # Errors
-    /// The request, if the mailbox is full or stopped.
-    pub fn offer(&mut self, request: T, deadline: Option<Time>) -> Result<(RequestId, Option<W>), OfferError<T>> {
-        if self.phase != Phase::Open {
-            return Err(OfferError::Stopped(request));
-        }
-        if self.live >= self.config.capacity {
-            self.counters.refused += 1;
-            return Err(OfferError::Full(request));
-        }
-        let id = RequestId(self.next_id);
-        self.next_id += 1;
-        self.queue.push_back(Entry { id, deadline, request: Some(request) });
-        self.live += 1;
-        self.timed += usize::from(deadline.is_some());
-        self.counters.accepted += 1;
-        Ok((id, self.parked.pop().map(|(_, waker)| waker)))
+    /// The request, if there is no room or no more are taken.
+    pub fn offer<W>(
+        &mut self,
+        inbox: &mut Inbox<T, W>,
+        (request, terms): (T, Terms),
+        now: Time,
+        expired: &mut Vec<T>,
+    ) -> Result<(RequestId, Option<W>), OfferError<T>> {
+        let before = expired.len();
+        self.queue.remove_expired(now, expired);
+        inbox.queue.remove_expired(now, expired);
+        self.counters.expired += (expired.len() - before) as u64;
+        inbox.moved = self.queue.len();
+        let offered = inbox.offer(request, terms);
+        inbox.refused += u64::from(matches!(offered, Err(OfferError::Full(_) | OfferError::TooManyWaiting(_))));
+        offered
     }
 
-    /// Nobody waits for this request any more. It is given back if no worker has it, and its place is free (T3).
+    /// Nobody waits for this request any more, and it is not in the inbox. It is given back if no worker has it, and its
+    /// place is free (T3).
     pub fn abandon(&mut self, id: RequestId) -> Option<T> {
-        let at = self.queue.binary_search_by_key(&id, |entry| entry.id).ok()?;
-        let entry = self.queue.get_mut(at)?;
-        let request = entry.request.take()?;
-        self.live -= 1;
-        self.timed -= usize::from(entry.deadline.is_some());
-        self.counters.abandoned += 1;
-        let gone = |entry: Option<&Entry<T>>| entry.is_some_and(|entry| entry.request.is_none());
-        while gone(self.queue.back()) {
-            self.queue.pop_back();
-        }
-        while gone(self.queue.front()) {
-            self.queue.pop_front();
-        }
-        // What is abandoned between two that wait takes memory, but never more than as many again as may wait.
-        if self.queue.len() > 2 * self.config.capacity {
-            self.queue.retain(|entry| entry.request.is_some());
-        }
-        Some(request)
+        let request = self.queue.remove(id);
+        self.counters.abandoned += u64::from(request.is_some());
+        request
     }
 
     /// Whether [`take`](Self::take) looks at the time.
     #[must_use]
     pub const fn is_timed(&self) -> bool {
-        self.timed > 0
+        self.queue.is_timed()
     }
 
     /// Hands the oldest request to a worker. Those whose time is over are not handed out, but given to `expired` (T3).
-    pub fn take(&mut self, now: Time, expired: &mut Vec<T>) -> Taken<T> {
-        while let Some(entry) = self.queue.pop_front() {
-            let Some(request) = entry.request else { continue };
-            self.live -= 1;
-            self.timed -= usize::from(entry.deadline.is_some());
-            if entry.deadline.is_some_and(|deadline| deadline <= now) {
+    pub fn take(&mut self, now: Time, expired: &mut Vec<T>) -> Option<T> {
+        while let Some((request, deadline)) = self.queue.pop() {
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 self.counters.expired += 1;
                 expired.push(request);
                 continue;
             }
             self.in_hand += 1;
-            return Taken::Request(request);
+            return Some(request);
         }
-        match self.phase {
-            Phase::Open => Taken::Empty,
-            Phase::Draining | Phase::Stopped => Taken::Stopped,
-        }
+        None
     }
 
-    /// Leaves a waker with an idle worker. What was there is given back; so is `waker`, and false, if there is something
-    /// to take.
-    pub fn park(&mut self, worker: WorkerId, waker: W) -> (bool, Option<W>) {
-        if self.live > 0 || self.phase != Phase::Open {
-            return (false, Some(waker));
+    /// Moves what has come meanwhile into the mailbox, behind what is there.
+    pub fn refill<W>(&mut self, inbox: &mut Inbox<T, W>) -> Refilled {
+        self.queue.append(&mut inbox.queue);
+        inbox.moved = self.queue.len();
+        match inbox.phase {
+            _ if inbox.moved > 0 => Refilled::Some,
+            Phase::Open => Refilled::Empty,
+            Phase::Draining | Phase::Stopped => Refilled::Stopped,
         }
-        if let Some((_, parked)) = self.parked.iter_mut().find(|(id, _)| *id == worker) {
-            return (true, Some(std::mem::replace(parked, waker)));
-        }
-        self.parked.push((worker, waker));
-        (true, None)
     }
 
     /// A worker has answered what it had.
@@ -228,39 +185,40 @@ impl<T, W> Mailbox<T, W> {
 
     /// A worker is over, whatever it had. If it was the last, all that waits is given back; else another may have to be
     /// woken in its place.
-    pub fn gone(&mut self, worker: WorkerId, had_request: bool) -> (Vec<T>, Option<W>) {
+    pub fn gone<W>(&mut self, inbox: &mut Inbox<T, W>, worker: WorkerId, had_request: bool) -> (Vec<T>, Option<W>) {
         self.in_hand -= usize::from(had_request);
-        self.parked.retain(|(id, _)| *id != worker);
+        inbox.forget(worker);
         if let Some(state) = self.workers.get_mut(worker.0) {
             *state = None;
         }
         if self.workers.iter().all(Option::is_none) {
-            return (self.stop(&mut Vec::new()), None);
+            return (self.stop(inbox, &mut Vec::new()), None);
         }
-        let waker = if self.live > 0 { self.parked.pop().map(|(_, waker)| waker) } else { None };
-        (Vec::new(), waker)
+        let waits = self.queue.len() + inbox.queue.len() > 0;
+        (Vec::new(), if waits { inbox.wake_one() } else { None })
     }
 
     /// Takes no more requests; what waits is still handed out. Every idle worker has to look.
-    pub fn drain(&mut self, wakes: &mut Vec<W>) {
-        if self.phase == Phase::Open {
-            self.phase = Phase::Draining;
+    pub fn drain<W>(&self, inbox: &mut Inbox<T, W>, wakes: &mut Vec<W>) {
+        if inbox.phase == Phase::Open {
+            inbox.phase = Phase::Draining;
         }
-        wakes.extend(self.parked.drain(..).map(|(_, waker)| waker));
+        inbox.wake_all(wakes);
     }
 
     /// Takes no more requests and hands none out; what waits is given back. Every idle worker has to look.
-    pub fn stop(&mut self, wakes: &mut Vec<W>) -> Vec<T> {
-        self.drain(wakes);
-        self.phase = Phase::Stopped;
-        (self.live, self.timed) = (0, 0);
-        self.queue.drain(..).filter_map(|entry| entry.request).collect()
+    pub fn stop<W>(&mut self, inbox: &mut Inbox<T, W>, wakes: &mut Vec<W>) -> Vec<T> {
+        inbox.wake_all(wakes);
+        inbox.phase = Phase::Stopped;
+        self.queue.drain().chain(inbox.queue.drain()).collect()
     }
 
-    /// How many requests wait.
+    /// What waits.
     #[must_use]
-    pub const fn waiting(&self) -> usize {
-        self.live
+    pub fn waiting<W>(&self, inbox: &Inbox<T, W>) -> Waiting {
+        let all = self.queue.len() + inbox.queue.len();
+        let patient = all.saturating_sub(inbox.capacity());
+        Waiting { requests: all - patient, patient }
     }
 
     /// How many requests are in workers' hands.
@@ -275,15 +233,10 @@ impl<T, W> Mailbox<T, W> {
         self.workers.iter().flatten().count()
     }
 
-    /// Whether no more requests are taken.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.phase != Phase::Open
-    }
-
     /// What happened so far.
     #[must_use]
-    pub const fn counters(&self) -> Counters {
-        self.counters
+    pub const fn counters<W>(&self, inbox: &Inbox<T, W>) -> Counters {
+        let abandoned = self.counters.abandoned + inbox.abandoned;
+        Counters { accepted: inbox.accepted, refused: inbox.refused, abandoned, ..self.counters }
     }
 }

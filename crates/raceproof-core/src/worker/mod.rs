@@ -10,13 +10,19 @@
 
 mod config;
 mod error;
+mod inbox;
 mod mailbox;
+mod queue;
 
 pub use config::Config;
 pub use error::OfferError;
-pub use mailbox::{Counters, Mailbox, Next, RequestId, Taken, WorkerId};
+pub use inbox::{Inbox, Terms};
+pub use mailbox::{Counters, Mailbox, Next, Refilled, Waiting, WorkerId};
+pub use queue::RequestId;
 
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod sequential;
 #[cfg(test)]
 mod tests;

@@ -5,15 +5,17 @@ use std::time::Duration;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::{Config, Mailbox, OfferError, RequestId, Taken, WorkerId};
+use super::sequential::{Sequential, Taken};
+use super::{Config, OfferError, RequestId, Terms, WorkerId};
 use crate::time::Time;
 
 const WORKERS: usize = 3;
+const PATIENT_MAX: usize = 2;
 
 #[derive(Clone, Debug)]
 enum Op {
-    /// With so many milliseconds to live.
-    Offer(Option<u64>),
+    /// With so many milliseconds to live, and patient or not.
+    Offer(Option<u64>, bool),
     Abandon(usize),
     /// An idle worker looks: it takes one or parks.
     Look(usize),
@@ -25,7 +27,7 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        10 => proptest::option::of(1..20u64).prop_map(Op::Offer),
+        10 => (proptest::option::of(1..20u64), any::<bool>()).prop_map(|(millis, patient)| Op::Offer(millis, patient)),
         4 => any::<usize>().prop_map(Op::Abandon),
         10 => any::<usize>().prop_map(Op::Look),
         8 => (any::<usize>(), any::<bool>()).prop_map(|(worker, panics)| Op::Finish(worker, panics)),
@@ -43,7 +45,7 @@ enum Worker {
 }
 
 struct Pair {
-    mailbox: Mailbox<u32, usize>,
+    mailbox: Sequential<u32, usize>,
     waiting: Vec<(RequestId, u32, Option<Time>)>,
     workers: [Worker; WORKERS],
     now: Time,
@@ -54,9 +56,9 @@ struct Pair {
 
 impl Pair {
     fn new(capacity: usize) -> Self {
-        let config = Config { capacity, workers: WORKERS, ..Config::default() };
+        let config = Config { capacity, patient_max: PATIENT_MAX, workers: WORKERS, ..Config::default() };
         let workers = [Worker::Looking; WORKERS];
-        let (now, mailbox) = (Time::ZERO, Mailbox::new(config, 7));
+        let (now, mailbox) = (Time::ZERO, Sequential::new(config));
         Self { mailbox, waiting: Vec::new(), workers, now, capacity, made: 0, drained: false }
     }
 
@@ -67,7 +69,7 @@ impl Pair {
 
     fn run(&mut self, op: &Op) -> Result<(), TestCaseError> {
         match *op {
-            Op::Offer(millis) => self.offer(millis)?,
+            Op::Offer(millis, patient) => self.offer(millis, patient)?,
             Op::Abandon(any) => {
                 if let Some(at) = any.checked_rem(self.waiting.len()) {
                     let (id, request, _) = self.waiting.remove(at);
@@ -80,7 +82,7 @@ impl Pair {
                 if let Some(worker) = self.any_worker(any, Worker::Busy) {
                     self.workers[worker] = Worker::Looking;
                     if panics {
-                        self.mailbox.panicked(WorkerId(worker), true);
+                        self.mailbox.panicked(WorkerId(worker));
                     } else {
                         self.mailbox.done(WorkerId(worker));
                     }
@@ -97,12 +99,24 @@ impl Pair {
         self.check()
     }
 
-    fn offer(&mut self, millis: Option<u64>) -> Result<(), TestCaseError> {
+    fn offer(&mut self, millis: Option<u64>, patient: bool) -> Result<(), TestCaseError> {
         self.made += 1;
         let deadline = millis.map(|millis| self.now + Duration::from_millis(millis));
-        match self.mailbox.offer(self.made, deadline) {
+        let limit = if patient { self.capacity + PATIENT_MAX } else { self.capacity };
+        let mut expired = Vec::new();
+        let offered = self.mailbox.offer(self.made, Terms { deadline, patient }, self.now, &mut expired);
+        // Those whose time is over may stay until their place is wanted.
+        let now = self.now;
+        let over = |(_, _, deadline): &(RequestId, u32, Option<Time>)| deadline.is_some_and(|deadline| deadline <= now);
+        if !expired.is_empty() {
+            let gone: Vec<u32> =
+                self.waiting.iter().filter(|entry| over(entry)).map(|(_, request, _)| *request).collect();
+            prop_assert_eq!(expired, gone);
+            self.waiting.retain(|entry| !over(entry));
+        }
+        match offered {
             Ok((id, wake)) => {
-                prop_assert!(!self.drained && self.waiting.len() < self.capacity);
+                prop_assert!(!self.drained && self.waiting.len() < limit);
                 self.waiting.push((id, self.made, deadline));
                 match wake {
                     Some(worker) => {
@@ -112,8 +126,9 @@ impl Pair {
                     None => prop_assert!(!self.workers.contains(&Worker::Parked), "somebody sleeps"),
                 }
             }
-            Err(OfferError::Full(request)) => {
-                prop_assert_eq!((request, self.waiting.len()), (self.made, self.capacity));
+            Err(OfferError::Full(request) | OfferError::TooManyWaiting(request)) => {
+                prop_assert_eq!(request, self.made);
+                prop_assert!(self.waiting.len() >= limit && !self.waiting.iter().any(over), "there is room");
             }
             Err(OfferError::Stopped(request)) => prop_assert_eq!((request, self.drained), (self.made, true)),
         }
@@ -144,7 +159,7 @@ impl Pair {
 
     fn check(&self) -> Result<(), TestCaseError> {
         let busy = self.workers.iter().filter(|worker| **worker == Worker::Busy).count();
-        prop_assert_eq!((self.mailbox.waiting(), self.mailbox.in_hand()), (self.waiting.len(), busy));
+        prop_assert_eq!((self.mailbox.waiting(), self.mailbox.mailbox.in_hand()), (self.waiting.len(), busy));
         let looking = self.workers.iter().filter(|worker| **worker == Worker::Looking).count();
         let asleep = self.workers.contains(&Worker::Parked);
         prop_assert!(!asleep || looking >= self.waiting.len(), "a request waits beside a sleeping worker");

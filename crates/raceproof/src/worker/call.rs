@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raceproof_core::worker::{OfferError, RequestId};
+use raceproof_core::worker::{OfferError, RequestId, Terms};
 use tokio::sync::oneshot;
 
 use super::error::CallError;
@@ -22,22 +22,27 @@ impl<Q, R> Drop for Asked<'_, Q, R> {
 
 impl<Q, R> Asked<'_, Q, R> {
     fn take_back(&mut self) -> Option<Job<Q, R>> {
-        self.shared.lock().abandon(self.id.take()?)
+        self.shared.take_back(self.id.take()?)
     }
 }
 
-pub(super) async fn call<Q, R>(shared: &Shared<Q, R>, request: Q, within: Option<Duration>) -> Result<R, CallError<Q>> {
+pub(super) async fn call<Q, R>(
+    shared: &Shared<Q, R>,
+    request: Q,
+    within: Option<Duration>,
+    patient: bool,
+) -> Result<R, CallError<Q>> {
     let (reply, answer) = oneshot::channel();
-    let deadline = within.map(|within| shared.clock.now() + within);
-    let offered = shared.lock().offer(Job { request, reply }, deadline);
-    let (id, waker) = offered.map_err(|error| match error {
+    let mut terms = Terms::new();
+    terms.deadline = within.map(|within| shared.clock.now() + within);
+    terms.patient = patient;
+    let offered = shared.offer(Job { request, reply }, terms);
+    let id = offered.map_err(|error| match error {
         OfferError::Full(job) => CallError::Full(job.request),
+        OfferError::TooManyWaiting(job) => CallError::TooManyWaiting(job.request),
         OfferError::Stopped(job) => CallError::Stopped(job.request),
     })?;
     let mut asked = Asked { shared, id: Some(id) };
-    if let Some(waker) = waker {
-        waker.wake();
-    }
     let answer = match within {
         None => answer.await,
         Some(within) => match shared.clock.timeout(within, answer).await {

@@ -9,6 +9,9 @@ pub enum CallError<Q> {
     /// As many requests wait as may.
     #[error("the mailbox is full")]
     Full(Q),
+    /// The mailbox is full, and as many callers wait for room in it as may.
+    #[error("too many callers wait for room in the mailbox")]
+    TooManyWaiting(Q),
     /// The worker is stopped, or its workers have given up.
     #[error("the worker is stopped")]
     Stopped(Q),
@@ -31,7 +34,10 @@ impl<Q> CallError<Q> {
     #[must_use]
     pub fn into_request(self) -> Option<Q> {
         match self {
-            Self::Full(request) | Self::Stopped(request) | Self::NotStarted(request) => Some(request),
+            Self::Full(request)
+            | Self::TooManyWaiting(request)
+            | Self::Stopped(request)
+            | Self::NotStarted(request) => Some(request),
             Self::TimedOut | Self::Panicked(_) | Self::Dropped => None,
         }
     }

@@ -69,7 +69,19 @@ impl<Q, R> Worker<Q, R> {
     /// If the future is dropped before a worker has the request, it is not started (T3); after that it is finished, or
     /// dropped if [`Builder::drop_abandoned`] says so.
     pub async fn call(&self, request: Q) -> Result<R, CallError<Q>> {
-        call::call(&self.owner.shared, request, self.owner.timeout).await
+        call::call(&self.owner.shared, request, self.owner.timeout, false).await
+    }
+
+    /// [`call`](Self::call), but waits for room if the mailbox is full, before all who ask later. The time of
+    /// [`Builder::timeout`] counts from the beginning.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); the request is given back, too, if too many callers wait for room already.
+    ///
+    /// # Cancel safety
+    /// As [`call`](Self::call).
+    pub async fn call_patiently(&self, request: Q) -> Result<R, CallError<Q>> {
+        call::call(&self.owner.shared, request, self.owner.timeout, true).await
     }
 
     /// [`call`](Self::call) with a time of its own.
@@ -80,7 +92,7 @@ impl<Q, R> Worker<Q, R> {
     /// # Cancel safety
     /// As [`call`](Self::call).
     pub async fn call_within(&self, request: Q, within: Duration) -> Result<R, CallError<Q>> {
-        call::call(&self.owner.shared, request, Some(within)).await
+        call::call(&self.owner.shared, request, Some(within), false).await
     }
 
     /// Takes no more requests, and waits until those that were taken are answered.
@@ -134,9 +146,15 @@ impl Builder {
         self
     }
 
-    /// How many requests may wait for a worker. Default 64.
+    /// How many requests may wait for a worker; [`call`](Worker::call) is refused when they do. At least 1; default 64.
     pub const fn mailbox(mut self, requests: usize) -> Self {
         self.config.capacity = requests;
+        self
+    }
+
+    /// How many callers may wait for room besides, by [`call_patiently`](Worker::call_patiently). Default 1,024.
+    pub const fn patient_max(mut self, callers: usize) -> Self {
+        self.config.patient_max = callers;
         self
     }
 

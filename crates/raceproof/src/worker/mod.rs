@@ -1,4 +1,5 @@
-//! Workers that answer requests: a bounded mailbox, and a stated answer for every request, whatever happens to it.
+//! Workers that answer requests: a bounded mailbox, and a stated answer for every request, whatever happens to it. A
+//! caller that finds it full is refused ([`Worker::call`]) or waits for room ([`Worker::call_patiently`]).
 //!
 //! Owns the handles; what is decided is decided by [`raceproof_core::worker`].
 //!

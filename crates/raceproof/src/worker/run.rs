@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use raceproof_core::time::Time;
-use raceproof_core::worker::{Next, Taken, WorkerId};
+use raceproof_core::worker::{Next, Refilled, WorkerId};
 use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
@@ -112,8 +112,8 @@ impl<Q, R> Place<Q, R> {
         }
     }
 
-    /// Ends the request in hand, if it is finished, and takes the next one that somebody waits for, or parks: all of it
-    /// under one lock. None if there will be no more.
+    /// Ends the request in hand, if it is finished, and takes the next one that somebody waits for, or parks. None if
+    /// there will be no more.
     fn advance(&mut self, cx: &mut Context<'_>, finished: bool) -> Poll<Option<Job<Q, R>>> {
         let Poll::Ready(coop) = poll_proceed(cx) else {
             if finished {
@@ -122,31 +122,36 @@ impl<Q, R> Place<Q, R> {
             }
             return Poll::Pending;
         };
-        // Foreign code; so are the requests and wakers that are dropped once the lock is let go.
-        let waker = cx.waker().clone();
         let mut spent = None;
         let mut mailbox = self.shared.lock();
         if finished {
             self.has_request = false;
             mailbox.done(self.id);
         }
-        // Most requests have no deadline, and need no clock.
-        let now = if mailbox.is_timed() { self.shared.clock.now() } else { Time::ZERO };
         let next = loop {
+            // Most requests have no deadline, and need no clock.
+            let now = if mailbox.is_timed() { self.shared.clock.now() } else { Time::ZERO };
             match mailbox.take(now, &mut self.expired) {
                 // The caller is about to take it back.
-                Taken::Request(job) if job.reply.is_closed() => {
+                Some(job) if job.reply.is_closed() => {
                     mailbox.skipped();
                     self.expired.push(job);
                 }
-                Taken::Request(job) => {
+                Some(job) => {
                     self.has_request = true;
                     break Poll::Ready(Some(job));
                 }
-                Taken::Stopped => break Poll::Ready(None),
-                Taken::Empty => {
-                    spent = mailbox.park(self.id, waker).1;
-                    break Poll::Pending;
+                None => {
+                    let mut inbox = self.shared.inbox();
+                    match mailbox.refill(&mut inbox) {
+                        Refilled::Some => {}
+                        Refilled::Stopped => break Poll::Ready(None),
+                        Refilled::Empty => {
+                            // The waker of a task that this room has spawned: no foreign code.
+                            spent = inbox.park(self.id, cx.waker().clone()).1;
+                            break Poll::Pending;
+                        }
+                    }
                 }
             }
         };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use raceproof_core::worker::{Config, Mailbox, WorkerId};
+use raceproof_core::worker::{Config, Inbox, Mailbox, OfferError, RequestId, Terms, WorkerId};
 use tokio::sync::{Notify, oneshot};
 
 use super::stats::Stats;
@@ -25,9 +25,15 @@ pub(super) struct Job<Q, R> {
     pub(super) reply: oneshot::Sender<Result<R, Fault<Q>>>,
 }
 
+/// In a cache line that nothing else is in: callers take the one lock, workers the other.
+#[repr(align(128))]
+struct Apart<T>(Mutex<T>);
+
 pub(super) struct Shared<Q, R> {
     pub(super) name: Arc<str>,
-    mailbox: Mutex<Mailbox<Job<Q, R>, Waker>>,
+    mailbox: Apart<Mailbox<Job<Q, R>>>,
+    /// Locked after the mailbox where both are.
+    inbox: Apart<Inbox<Job<Q, R>, Waker>>,
     pub(super) clock: Clock,
     pub(super) tasks: Mutex<Vec<AbortHandle>>,
     /// Told when a worker has ended.
@@ -36,9 +42,11 @@ pub(super) struct Shared<Q, R> {
 
 impl<Q, R> Shared<Q, R> {
     pub(super) fn new(name: Arc<str>, config: Config) -> Self {
+        let (mailbox, inbox) = Mailbox::new(config, fastrand::u64(..));
         Self {
             name,
-            mailbox: Mutex::new(Mailbox::new(config, fastrand::u64(..))),
+            mailbox: Apart(Mutex::new(mailbox)),
+            inbox: Apart(Mutex::new(inbox)),
             clock: Clock::new(),
             tasks: Mutex::new(Vec::new()),
             ended: Notify::new(),
@@ -46,14 +54,46 @@ impl<Q, R> Shared<Q, R> {
     }
 
     #[inline]
-    pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox<Job<Q, R>, Waker>> {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> MutexGuard<'_, Mailbox<Job<Q, R>>> {
+        self.mailbox.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(super) fn inbox(&self) -> MutexGuard<'_, Inbox<Job<Q, R>, Waker>> {
+        self.inbox.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a request, and wakes a worker for it.
+    pub(super) fn offer(&self, job: Job<Q, R>, terms: Terms) -> Result<RequestId, OfferError<Job<Q, R>>> {
+        let offered = self.inbox().offer(job, terms);
+        let (id, waker) = match offered {
+            Err(OfferError::Full(job) | OfferError::TooManyWaiting(job)) => {
+                let (now, mut expired) = (self.clock.now(), Vec::new());
+                let mut mailbox = self.lock();
+                let offered = mailbox.offer(&mut self.inbox(), (job, terms), now, &mut expired);
+                drop(mailbox);
+                expire(&mut expired);
+                offered?
+            }
+            offered => offered?,
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(id)
+    }
+
+    /// Takes a request back, if no worker has it (T3).
+    pub(super) fn take_back(&self, id: RequestId) -> Option<Job<Q, R>> {
+        let here = self.inbox().withdraw(id);
+        // Requests only move from the inbox to the mailbox.
+        here.or_else(|| self.lock().abandon(id))
     }
 
     /// Takes no more requests; those that wait are still answered.
     pub(super) fn drain(&self) {
         let mut wakes = Vec::new();
-        self.lock().drain(&mut wakes);
+        self.lock().drain(&mut self.inbox(), &mut wakes);
         wakes.into_iter().for_each(Waker::wake);
     }
 
@@ -63,7 +103,7 @@ impl<Q, R> Shared<Q, R> {
         let mut wakes = Vec::new();
         let mut mailbox = self.lock();
         let in_hand = mailbox.in_hand();
-        let waiting = mailbox.stop(&mut wakes);
+        let waiting = mailbox.stop(&mut self.inbox(), &mut wakes);
         drop(mailbox);
         let count = waiting.len();
         give_back(waiting);
@@ -77,7 +117,7 @@ impl<Q, R> Shared<Q, R> {
 
     /// A worker has ended, however it did.
     pub(super) fn gone(&self, worker: WorkerId, had_request: bool) {
-        let (left, waker) = self.lock().gone(worker, had_request);
+        let (left, waker) = self.lock().gone(&mut self.inbox(), worker, had_request);
         if !left.is_empty() {
             tracing::error!(worker = &*self.name, requests = left.len(), "no worker is left for these requests");
         }
@@ -90,12 +130,14 @@ impl<Q, R> Shared<Q, R> {
 
     pub(super) fn stats(&self) -> Stats {
         let mailbox = self.lock();
-        let counters = mailbox.counters();
+        let inbox = self.inbox();
+        let (counters, waiting) = (mailbox.counters(&inbox), mailbox.waiting(&inbox));
         Stats {
-            waiting: mailbox.waiting(),
+            waiting: waiting.requests,
+            patient: waiting.patient,
             in_hand: mailbox.in_hand(),
             workers: mailbox.workers(),
-            stopped: mailbox.is_stopped(),
+            stopped: inbox.is_stopped(),
             accepted: counters.accepted,
             refused: counters.refused,
             abandoned: counters.abandoned,

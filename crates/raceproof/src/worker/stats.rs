@@ -4,8 +4,10 @@
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests that wait.
+    /// Requests in the mailbox.
     pub waiting: usize,
+    /// Requests of callers that wait for room in the mailbox.
+    pub patient: usize,
     /// Requests in workers' hands.
     pub in_hand: usize,
     /// Workers that have not ended.
@@ -14,7 +16,7 @@ pub struct Stats {
     pub stopped: bool,
     /// Requests that were taken into the mailbox since the worker was made.
     pub accepted: u64,
-    /// Requests that were given back because the mailbox was full.
+    /// Requests that were given back because there was no room.
     pub refused: u64,
     /// Requests whose callers went, and that were not started or not finished.
     pub abandoned: u64,

@@ -90,6 +90,46 @@ async fn a_full_mailbox_gives_the_request_back() {
 }
 
 #[tokio::test]
+async fn a_patient_caller_waits_for_room_and_is_not_overtaken() {
+    let gated = gated(Worker::builder("patient").mailbox(1).patient_max(1));
+    let mut first = pin!(gated.worker.call(1));
+    assert!(is_pending(&mut first).await);
+    gated.in_hand(1).await;
+    let mut second = pin!(gated.worker.call(2));
+    assert!(is_pending(&mut second).await);
+    let mut third = pin!(gated.worker.call_patiently(3));
+    assert!(is_pending(&mut third).await);
+    assert_eq!(gated.worker.call_patiently(4).await, Err(CallError::TooManyWaiting(4)));
+    let stats = gated.worker.stats();
+    assert_eq!((stats.waiting, stats.patient, stats.refused), (1, 1, 1));
+    gated.gate.add_permits(1);
+    assert_eq!(first.await, Ok(10));
+    gated.in_hand(1).await;
+    assert_eq!(gated.worker.call(5).await, Err(CallError::Full(5)), "the patient one came first");
+    gated.gate.add_permits(2);
+    assert_eq!((second.await, third.await), (Ok(20), Ok(30)));
+    assert_eq!(*gated.begun.lock().unwrap(), [1, 2, 3]);
+}
+
+/// Callers that are not polled hear no clock.
+#[tokio::test(start_paused = true)]
+async fn t3_a_request_whose_time_is_over_holds_no_place() {
+    let gated = gated(Worker::builder("late").mailbox(1));
+    let mut first = pin!(gated.worker.call(1));
+    assert!(is_pending(&mut first).await);
+    gated.in_hand(1).await;
+    let mut late = pin!(gated.worker.call_within(2, Duration::from_secs(1)));
+    assert!(is_pending(&mut late).await);
+    assert_eq!(gated.worker.call(3).await, Err(CallError::Full(3)));
+    sleep(Duration::from_secs(2)).await;
+    let mut fourth = pin!(gated.worker.call(4));
+    assert!(is_pending(&mut fourth).await);
+    assert_eq!(late.await, Err(CallError::NotStarted(2)));
+    gated.gate.add_permits(2);
+    assert_eq!((first.await, fourth.await), (Ok(10), Ok(40)));
+}
+
+#[tokio::test]
 async fn t3_an_abandoned_request_is_not_executed_and_holds_no_place() {
     let gated = gated(Worker::builder("abandoned").mailbox(1));
     let mut first = pin!(gated.worker.call(1));

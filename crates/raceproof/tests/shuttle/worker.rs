@@ -147,6 +147,31 @@ fn t3_a_place_is_free_as_soon_as_its_caller_has_gone() {
 }
 
 #[test]
+fn t3_patient_callers_are_all_answered_whoever_gives_up() {
+    check(|| {
+        block_on(async {
+            let (worker, seen) = worker(Worker::builder("w").mailbox(1).patient_max(8), 1);
+            let caller = |n: u32| {
+                let worker = worker.clone();
+                spawn(async move {
+                    match n {
+                        0 => drop(given_up_after(polls(4), worker.call_patiently(n)).await),
+                        1 => assert!(matches!(worker.call(n).await, Ok(10) | Err(CallError::Full(1)))),
+                        _ => assert_eq!(worker.call_patiently(n).await, Ok(n * 10)),
+                    }
+                })
+            };
+            finish((0..5).map(caller).collect::<Vec<_>>()).await;
+            worker.stop().await;
+            let stats = worker.stats();
+            assert_eq!((stats.waiting, stats.patient), (0, 0));
+            assert_eq!(stats.answered, seen.begun.lock().unwrap().len() as u64);
+            assert_eq!(stats.answered + stats.abandoned, stats.accepted, "a request was lost");
+        });
+    });
+}
+
+#[test]
 fn t3_a_request_in_hand_is_dropped_with_its_caller_if_that_is_wanted() {
     check(|| {
         block_on(async {
