@@ -30,6 +30,14 @@ pub enum RegistryError {
         /// What was asked for.
         asked: &'static str,
     },
+    /// It runs in tasks, and there is no Tokio runtime here to run them.
+    #[error("there is no Tokio runtime to run the {room} {name:?}")]
+    NoRuntime {
+        /// The room.
+        room: Room,
+        /// The instance's name.
+        name: String,
+    },
     /// There is an instance of this name already.
     #[error("there is a {room} {name:?} already")]
     Taken {

@@ -12,16 +12,17 @@ use crate::cache::Cache;
 use crate::config::CacheConfig;
 use crate::config::{
     BreakerConfig, EventsConfig, LimitConfig, LockConfig, RetryConfig, SemaphoreConfig, TaskConfig, ThrottleConfig,
-    TimeoutConfig,
+    TimeoutConfig, WorkerConfig,
 };
 use crate::events::Bus;
 use crate::handle::Raceproof;
 use crate::lock::{Lock, Semaphore};
 use crate::resilience::{Breaker, Debounce, KeyedRateLimiter, Policy, RateLimiter, Recovery, Retry, Throttle, Timeout};
+use crate::rt::Runtime;
 use crate::service::Service;
 use crate::startup::Running;
 use crate::task::Supervisor;
-use crate::worker::Worker;
+use crate::worker::{Handler, Worker};
 
 /// The two ways to ask for an instance whose type has no parameters.
 macro_rules! by_name {
@@ -207,6 +208,60 @@ impl Registry {
         C: Ord + Clone + Send + Sync + 'static,
     {
         self.insert(Room::Recovery, name, recovery.clone())
+    }
+
+    /// The worker of this name. It is built, when it is first asked for, as the registry's configuration says, with
+    /// handlers from `make`. The registry keeps it: it ends when it is stopped.
+    ///
+    /// # Errors
+    /// [`RegistryError::Type`] if its requests or replies are of another type, and [`RegistryError::NoRuntime`].
+    pub fn worker<Q, R, H>(
+        &self,
+        name: &str,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<Worker<Q, R>, RegistryError>
+    where
+        Q: Send + 'static,
+        R: Send + 'static,
+        H: Handler<Q, Reply = R>,
+    {
+        self.worker_of(name, None, make)
+    }
+
+    /// The worker of this name. It has this configuration, and handlers from `make` if it is built now.
+    ///
+    /// # Errors
+    /// As [`worker`](Self::worker), and [`RegistryError::Conflict`] if it was built with another configuration.
+    pub fn worker_with<Q, R, H>(
+        &self,
+        name: &str,
+        config: WorkerConfig,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<Worker<Q, R>, RegistryError>
+    where
+        Q: Send + 'static,
+        R: Send + 'static,
+        H: Handler<Q, Reply = R>,
+    {
+        self.worker_of(name, Some(config), make)
+    }
+
+    fn worker_of<Q, R, H>(
+        &self,
+        name: &str,
+        asked: Option<WorkerConfig>,
+        make: impl Fn() -> H + Send + Sync + 'static,
+    ) -> Result<Worker<Q, R>, RegistryError>
+    where
+        Q: Send + 'static,
+        R: Send + 'static,
+        H: Handler<Q, Reply = R>,
+    {
+        if Runtime::current().is_none() {
+            return Err(RegistryError::NoRuntime { room: Room::Worker, name: name.to_owned() });
+        }
+        let build = |config: &WorkerConfig| config.builder(name).spawn(make).expect("there is a runtime");
+        self.get_or_build(Room::Worker, name, asked, || self.configuration::<WorkerConfig>(name), build)
     }
 
     /// Takes up a worker, so that it is observed. The registry keeps it: it ends when it is stopped.

@@ -335,11 +335,12 @@ fn of_timeout(stats: &timeout::Stats) -> Vec<Metric> {
 
 fn of_worker(stats: &worker::Stats) -> Vec<Metric> {
     metrics![stats;
-        number waiting => "Requests that wait.";
+        number waiting => "Requests in the mailbox.";
+        number patient => "Requests of callers that wait for room in the mailbox.";
         number in_hand => "Requests that are being answered.";
         number workers => "Workers that have not ended.";
         total accepted => "Requests that were taken into the mailbox.";
-        total refused => "Requests that were given back because the mailbox was full.";
+        total refused => "Requests that were given back because there was no room.";
         total abandoned => "Requests whose callers went.";
         total expired => "Requests whose time was over before they were begun.";
         total answered => "Requests that were answered.";

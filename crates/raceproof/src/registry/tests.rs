@@ -133,6 +133,55 @@ fn instances_are_built_as_the_configuration_says() {
     registry.breaker_with("mail", BreakerConfig::default()).expect("this one is built so");
 }
 
+#[cfg(feature = "config")]
+#[tokio::test]
+async fn a_worker_is_built_as_the_configuration_says() {
+    use crate::config::WorkerConfig;
+    use crate::worker::CallError;
+
+    let text = "[worker.hung]\nworkers = 2\nmailbox = 1\npatient-max = 0\ntimeout = '10ms'\ndrop-abandoned = true\n\
+                [worker.frail]\nrestarts-max = 0";
+    let registry = Registry::configured(Config::from_toml(text).unwrap());
+    let hung = |registry: &Registry| registry.worker("hung", || |(): ()| std::future::pending::<()>()).unwrap();
+    let worker = hung(&registry);
+    assert_eq!(hung(&registry).stats().workers, 2);
+    let calls: Vec<_> = std::iter::repeat_with(|| {
+        tokio::spawn({
+            let worker = worker.clone();
+            async move { worker.call_patiently(()).await }
+        })
+    })
+    .take(4)
+    .collect();
+    let mut answers = Vec::new();
+    for call in calls {
+        answers.push(call.await.unwrap());
+    }
+    let count = |wanted: &Result<(), CallError<()>>| answers.iter().filter(|answer| *answer == wanted).count();
+    let counts = [CallError::TimedOut, CallError::NotStarted(()), CallError::TooManyWaiting(())];
+    assert_eq!(counts.map(|error| count(&Err(error))).iter().sum::<usize>(), 4, "{answers:?}");
+    assert!(count(&Err(CallError::TooManyWaiting(()))) > 0, "{answers:?}");
+    while worker.stats().in_hand > 0 {
+        tokio::task::yield_now().await;
+    }
+
+    let frail = registry.worker("frail", || |(): ()| -> std::future::Ready<()> { panic!("frail") }).unwrap();
+    assert!(matches!(frail.call(()).await, Err(CallError::Panicked(_))));
+    assert_eq!(frail.call(()).await, Err(CallError::Stopped(())), "it gave up after the first");
+
+    let other = registry.worker_with("frail", WorkerConfig::default(), || |(): ()| std::future::ready(()));
+    assert!(matches!(other, Err(RegistryError::Conflict { .. })));
+    let other = registry.worker("frail", || |n: u32| std::future::ready(n));
+    assert!(matches!(other, Err(RegistryError::Type { .. })));
+}
+
+#[test]
+fn a_worker_without_a_runtime_is_refused() {
+    let refused = Registry::new().worker("nowhere", || |n: u32| std::future::ready(n)).unwrap_err();
+    assert_eq!(refused, RegistryError::NoRuntime { room: Room::Worker, name: "nowhere".into() });
+    assert_eq!(refused.to_string(), "there is no Tokio runtime to run the worker \"nowhere\"");
+}
+
 #[test]
 fn the_process_has_one_registry_and_it_is_set_once() {
     let registry = Registry::new();
