@@ -226,6 +226,20 @@ fn t2_shutting_down_stops_everything_and_keeps_the_names_of_the_stuck() {
 }
 
 #[test]
+fn t2_a_shutdown_does_not_wait_for_a_longer_grace() {
+    let mut machine = supervisor();
+    let stuck = started(&mut machine, Overlap::Skip);
+    machine.cancel(NOW, stuck);
+    assert_eq!(machine.next_deadline(), Some(later(50)));
+    machine.shutdown(NOW, later(10));
+    assert_eq!(machine.next_deadline(), Some(later(10)));
+    machine.tick(later(10));
+    assert_eq!(work(&mut machine), [Output::Cancel(stuck), Output::Abort(stuck)]);
+    machine.shutdown(later(10), later(5));
+    assert_eq!(machine.forced().count(), 1, "it is stopped by force once");
+}
+
+#[test]
 fn a_task_that_is_cancelled_is_not_started_again() {
     let mut machine = supervisor();
     let run = machine.submit(NOW, "sync", restarting(Restart::Always, 9)).unwrap().run;

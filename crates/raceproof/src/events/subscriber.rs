@@ -177,6 +177,21 @@ impl<E> Subscriber<E> {
     }
 }
 
+/// What is received, until the bus is closed and everything was received; one that is cut off ends with the error.
+#[cfg(feature = "stream")]
+impl<E> futures_core::Stream for Subscriber<E> {
+    type Item = Result<Received<E>, RecvError>;
+
+    fn poll_next(mut self: std::pin::Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let told = self.ended.is_some();
+        Poll::Ready(match ready!(self.poll_recv(cx)) {
+            Ok(received) => Some(Ok(received)),
+            Err(error @ RecvError::Disconnected { .. }) if !told => Some(Err(error)),
+            Err(_) => None,
+        })
+    }
+}
+
 enum Fetched {
     Events,
     Gap(Gap),

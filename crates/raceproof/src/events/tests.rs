@@ -324,3 +324,28 @@ async fn events_are_dropped_once_everybody_has_them() {
     drop(two.recv().await.unwrap());
     assert_eq!(Arc::strong_count(&probe), 1);
 }
+
+#[cfg(feature = "stream")]
+#[tokio::test]
+async fn b1_b2_a_subscriber_is_a_stream_that_ends_with_the_bus_or_with_why_it_was_cut_off() {
+    async fn next<S: futures_core::Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
+        timeout(SOON, poll_fn(|cx| std::pin::Pin::new(&mut *stream).poll_next(cx))).await.expect("in time")
+    }
+    let bus = Bus::<u32>::builder().capacity(4).build();
+    let mut steady = bus.subscribe("steady").receiver().unwrap();
+    let mut lossy = bus.subscribe("lossy").policy(Policy::DropOldest).limit(1).receiver().unwrap();
+    let mut cut = bus.subscribe("cut").policy(Policy::Disconnect).limit(1).receiver().unwrap();
+    for n in 0..3 {
+        bus.publish(n).await.unwrap();
+    }
+    for n in 0..3 {
+        assert_eq!(next(&mut steady).await, Some(Ok(Received::Event(Arc::new(n)))));
+    }
+    assert_eq!(next(&mut lossy).await, Some(Ok(Received::Gap(Gap { first: 0, missed: 2 }))));
+    assert_eq!(next(&mut lossy).await, Some(Ok(Received::Event(Arc::new(2)))));
+    assert_eq!(next(&mut cut).await, Some(Err(RecvError::Disconnected { missed: 3 })));
+    assert_eq!(next(&mut cut).await, None);
+    bus.close();
+    assert_eq!((next(&mut steady).await, next(&mut lossy).await), (None, None));
+    assert_eq!(next(&mut steady).await, None, "and again");
+}

@@ -293,6 +293,21 @@ async fn t2_a_name_is_free_only_after_everything_of_its_body_is_dropped() {
     });
     assert_eq!(outcome(&task.unwrap()).await, Outcome::Completed);
     assert_eq!(*log.lock().unwrap(), ["dropped", "started"]);
+
+    // A body that may be started again owns what it is started with, too.
+    let slow = Slow(Arc::clone(&log));
+    let again = supervisor.task("two").supervise(Restart::Always, move |_| {
+        let _slow = &slow;
+        pending::<()>()
+    });
+    tokio::task::yield_now().await;
+    let second = Arc::clone(&log);
+    let task = background_task!(supervisor, "two", overlap = Overlap::Replace, async move {
+        second.lock().unwrap().push("started");
+    });
+    assert_eq!(outcome(&task.unwrap()).await, Outcome::Completed);
+    assert_eq!(*log.lock().unwrap(), ["dropped", "started", "dropped", "started"]);
+    assert_eq!(outcome(&again.unwrap()).await, Outcome::Aborted);
 }
 
 #[tokio::test(start_paused = true)]
