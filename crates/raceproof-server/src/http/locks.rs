@@ -21,75 +21,68 @@ use super::{App, ProblemBody, unexpected};
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Empty {}
 
-/// Takes one lock.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AcquireOne {
-    /// The session's key.
-    #[schema(value_type = String)]
-    session: SessionKey,
-    #[serde(default)]
-    mode: Mode,
-    /// Makes the lock a semaphore of this size.
-    permits: Option<u32>,
-    /// How many of the permits to take.
-    #[serde(default = "one")]
-    #[schema(default = 1, minimum = 1)]
-    take: u32,
-    /// How long to wait, in milliseconds; 0 tries once.
-    #[serde(default)]
-    wait_ms: u64,
-    #[serde(default)]
-    class: Class,
-    /// Makes a retry safe and names the wait. At most 64 bytes.
-    #[schema(value_type = Option<String>)]
-    request: Option<RequestId>,
-    /// Waiters of a higher priority are served first.
-    #[serde(default)]
-    priority: u8,
-    /// How long the lock stays closed after this holder's lease ends by itself, in milliseconds.
-    #[serde(default)]
-    lock_delay_ms: u64,
-    /// Which flow of work within the session this is, for the search for deadlocks. At most 64 bytes.
-    #[schema(value_type = Option<String>)]
-    owner: Option<Arc<str>>,
+/// The bodies that take locks: they differ in where the names are.
+macro_rules! acquire_body {
+    ($(#[$doc:meta])* $body:ident { $($(#[$about:meta])* $names:ident: $kind:ty,)? }) => {
+        $(#[$doc])*
+        #[derive(Deserialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $body {
+            $($(#[$about])* $names: $kind,)?
+            /// The session's key.
+            #[schema(value_type = String)]
+            session: SessionKey,
+            #[serde(default)]
+            mode: Mode,
+            /// Makes each lock a semaphore of this size.
+            permits: Option<u32>,
+            /// How many of the permits to take.
+            #[serde(default = "one")]
+            #[schema(default = 1, minimum = 1)]
+            take: u32,
+            /// How long to wait, in milliseconds; 0 tries once.
+            #[serde(default)]
+            wait_ms: u64,
+            #[serde(default)]
+            class: Class,
+            /// Makes a retry safe and names the wait. At most 64 bytes.
+            #[schema(value_type = Option<String>)]
+            request: Option<RequestId>,
+            /// Waiters of a higher priority are served first.
+            #[serde(default)]
+            priority: u8,
+            /// How long each lock stays closed after this holder's lease ends by itself, in milliseconds.
+            #[serde(default)]
+            lock_delay_ms: u64,
+            /// Which flow of work within the session this is, for the search for deadlocks. At most 64 bytes.
+            #[schema(value_type = Option<String>)]
+            owner: Option<Arc<str>>,
+        }
+
+        impl $body {
+            fn of(self, names: Vec<Arc<str>>) -> (SessionKey, Request) {
+                let Self { session, mode, permits, take, wait_ms, class, request, priority, lock_delay_ms, owner, .. } =
+                    self;
+                let acquire =
+                    wire::Acquire { request, names, mode, permits, take, wait_ms, class, priority, lock_delay_ms, owner };
+                (session, Request::Acquire(acquire))
+            }
+        }
+    };
 }
 
-/// Takes several locks: all or none.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AcquireSeveral {
-    /// The locks: 1 to 64 different names.
-    #[schema(value_type = Vec<String>)]
-    names: Vec<Arc<str>>,
-    /// The session's key.
-    #[schema(value_type = String)]
-    session: SessionKey,
-    #[serde(default)]
-    mode: Mode,
-    /// Makes each lock a semaphore of this size.
-    permits: Option<u32>,
-    /// How many of the permits to take.
-    #[serde(default = "one")]
-    #[schema(default = 1, minimum = 1)]
-    take: u32,
-    /// How long to wait, in milliseconds; 0 tries once.
-    #[serde(default)]
-    wait_ms: u64,
-    #[serde(default)]
-    class: Class,
-    /// Makes a retry safe and names the wait. At most 64 bytes.
-    #[schema(value_type = Option<String>)]
-    request: Option<RequestId>,
-    /// Waiters of a higher priority are served first.
-    #[serde(default)]
-    priority: u8,
-    /// How long the locks stay closed after this holder's lease ends by itself, in milliseconds.
-    #[serde(default)]
-    lock_delay_ms: u64,
-    /// Which flow of work within the session this is, for the search for deadlocks. At most 64 bytes.
-    #[schema(value_type = Option<String>)]
-    owner: Option<Arc<str>>,
+acquire_body! {
+    /// Takes one lock.
+    AcquireOne {}
+}
+
+acquire_body! {
+    /// Takes several locks: all or none.
+    AcquireSeveral {
+        /// The locks: 1 to 64 different names.
+        #[schema(value_type = Vec<String>)]
+        names: Vec<Arc<str>>,
+    }
 }
 
 /// One lock that is held.
@@ -177,10 +170,8 @@ pub(crate) async fn acquire(
     Name(name): Name,
     Body(body): Body<AcquireOne>,
 ) -> Result<HttpResponse, Refusal> {
-    let AcquireOne { session, mode, permits, take, wait_ms, class, request, priority, lock_delay_ms, owner } = body;
-    let names = vec![Arc::clone(&name)];
-    let acquire = wire::Acquire { request, names, mode, permits, take, wait_ms, class, priority, lock_delay_ms, owner };
-    Ok(match app.call(Some(session), Request::Acquire(acquire)).await? {
+    let (session, acquire) = body.of(vec![Arc::clone(&name)]);
+    Ok(match app.call(Some(session), acquire).await? {
         Response::Granted(Grant { token, mode, lease_ms, .. }) => {
             Json(GrantOfOne { name, mode, token, lease_ms }).into_response()
         }
@@ -195,12 +186,11 @@ pub(crate) async fn acquire(
 ))]
 pub(crate) async fn acquire_several(
     State(app): State<App>,
-    Body(body): Body<AcquireSeveral>,
+    Body(mut body): Body<AcquireSeveral>,
 ) -> Result<HttpResponse, Refusal> {
-    let AcquireSeveral { names, session, mode, permits, take, wait_ms, class, request, priority, lock_delay_ms, owner } =
-        body;
-    let acquire = wire::Acquire { request, names, mode, permits, take, wait_ms, class, priority, lock_delay_ms, owner };
-    Ok(match app.call(Some(session), Request::Acquire(acquire)).await? {
+    let names = std::mem::take(&mut body.names);
+    let (session, acquire) = body.of(names);
+    Ok(match app.call(Some(session), acquire).await? {
         Response::Granted(grant) => Json(grant).into_response(),
         other => unexpected(&other),
     })
