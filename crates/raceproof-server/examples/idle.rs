@@ -314,8 +314,6 @@ async fn expire_together(plan: &Plan, addr: Arc<str>) -> Result<(), Failure> {
             false => end + Duration::from_secs_f64(seconds),
         };
         tokio::time::sleep_until(at(from)).await;
-        // The one before has been idle for longer than the server keeps it.
-        stream = Stream::new(TcpStream::connect(&*addr).await?);
         let mut took = Vec::new();
         while Instant::now() < at(to) {
             let asked = Instant::now();
@@ -403,8 +401,6 @@ async fn requests(addr: &str, indices: &[usize], ttl_ms: u64, counts: &Counts) -
     let mut renew = renewals(indices.first().copied().unwrap_or(0), ttl_ms);
     loop {
         renew.tick().await;
-        // The one before has been idle for longer than the server keeps it.
-        stream = Stream::new(TcpStream::connect(addr).await?);
         for key in &keys {
             post(&mut stream, addr, &format!("/v1/sessions/{key}/keepalive"), "").await?;
             counts.renewals.fetch_add(1, Ordering::Relaxed);

@@ -93,6 +93,8 @@ pub struct Limits {
     pub ping_interval: Duration,
     /// How long a request's headers, or its body, may take. Default 10 s.
     pub header_timeout: Duration,
+    /// How long an HTTP connection is kept for its next request. Default 75 s.
+    pub keep_alive: Duration,
     /// How long a stop waits for answers to be written. Default 2 s.
     pub drain_timeout: Duration,
 }
@@ -107,6 +109,7 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(2),
         }
     }

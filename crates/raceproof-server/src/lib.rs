@@ -25,6 +25,7 @@ mod auth;
 mod calm;
 mod clock;
 mod config;
+mod heard;
 mod http;
 mod journal;
 mod metrics;

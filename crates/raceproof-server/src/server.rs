@@ -21,6 +21,7 @@ use tower_service::Service;
 
 use crate::clock::Clock;
 use crate::config::{Limits, ServerConfig};
+use crate::heard::{Heard, Requests};
 use crate::http::{App, router};
 use crate::journal::{self, Journal};
 use crate::metrics::Metrics;
@@ -301,15 +302,26 @@ impl Doors {
         let router = self.router.clone();
         let limits = Arc::clone(&self.app.limits);
         self.connections.spawn(async move {
+            let requests = Requests::new();
+            let stream = TokioIo::new(Heard::new(stream, requests.clone()));
+            let asked = requests.clone();
             let service = service_fn(move |request: hyper::Request<Incoming>| {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(place.clone());
-                router.clone().call(request)
+                asked.asked();
+                let (answer, asked) = (router.clone().call(request), asked.clone());
+                async move {
+                    let answer = answer.await;
+                    asked.answered();
+                    answer
+                }
             });
-            let connection = http(&limits).serve_connection(TokioIo::new(stream), service).with_upgrades();
+            let connection = http(&limits).serve_connection(stream, service).with_upgrades();
             tokio::pin!(connection);
             let ended = tokio::select! {
+                biased;
                 ended = connection.as_mut() => ended,
+                () = requests.dawdle(limits.header_timeout) => return,
                 () = closing.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {
@@ -327,7 +339,8 @@ impl Doors {
 
 fn http(limits: &Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).max_buf_size(16 * 1_024).keep_alive(true);
+    // Counted from the answer before: a head that has begun has less, see `heard`.
+    http.timer(TokioTimer::new()).header_read_timeout(limits.keep_alive).max_buf_size(16 * 1_024).keep_alive(true);
     http
 }
 

@@ -14,9 +14,9 @@ use axum::response::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use raceproof_core::wire::{Code, SUBPROTOCOL};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::heard::Heard;
 use crate::http::App;
 use crate::http::problem::Refusal;
 use crate::sequencer::Phase;
@@ -81,9 +81,9 @@ async fn serve(app: App, upgrade: OnUpgrade, place: Place) {
         Ok(upgraded) => upgraded,
         Err(error) => return tracing::debug!(%error, "a connection ended in its upgrade"),
     };
-    // The server hands every connection to hyper as a TCP stream in this wrapper.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-    let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
+    // The server hands every connection to hyper in these wrappers.
+    let Ok(parts) = upgraded.downcast::<TokioIo<Heard>>() else { return };
+    let (stream, read) = (parts.io.into_inner().into_inner(), parts.read_buf.to_vec());
     // It is all of what HTTP had room to read.
     drop(parts.read_buf);
     let App { link, limits, .. } = app;

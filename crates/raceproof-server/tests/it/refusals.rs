@@ -199,12 +199,59 @@ async fn a_slow_head_and_a_slow_body_do_not_hold_a_connection() {
     let ended = tokio::time::timeout(crate::harness::PATIENCE, stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the server must hang up");
 
-    let mut idle = tokio::net::TcpStream::connect(server.addr).await.unwrap();
-    let head = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.addr);
-    idle.write_all(head.as_bytes()).await.unwrap();
-    assert_eq!(crate::harness::receive(&mut idle).await.status, 200, "answered, and closed when idle");
-
     let headers = format!("Host: {}\r\nContent-Length: 100\r\n", server.addr);
     let mut stream = crate::harness::send(server.addr, "POST", "/v1/sessions", &headers, None).await;
     crate::harness::receive(&mut stream).await.problem(400, "bad_request");
+}
+
+/// Asks on a connection that may be asked again.
+async fn ask_again(stream: &mut tokio::net::TcpStream) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    head
+}
+
+#[tokio::test]
+async fn a_connection_may_rest_between_requests_but_not_within_a_head() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = start_with(|config| config.limits.header_timeout = Duration::from_millis(400)).await;
+    let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+    for _ in 0..2 {
+        assert!(ask_again(&mut stream).await.starts_with("http/1.1 200"));
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+    }
+    // An answer may take its time, too.
+    let (holder, waiter) = (server.session("holder").await, server.session("waiter").await);
+    server.take(&holder, "x").await;
+    let body = json!({ "session": waiter, "wait_ms": 1_000 }).to_string();
+    let waits = call(server.addr, "POST", "/v1/locks/x/acquire", "", Some(body.as_bytes())).await;
+    waits.problem(408, "wait_timed_out");
+
+    for begun in [&b"G"[..], b"GET /healthz HTTP/1.1\r\nHost: local"] {
+        let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+        ask_again(&mut stream).await;
+        stream.write_all(begun).await.unwrap();
+        let ended = tokio::time::timeout(crate::harness::PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "the server must hang up");
+    }
+    let mut silent = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+    let ended = tokio::time::timeout(crate::harness::PATIENCE, silent.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok(), "nor may one say nothing at all");
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_for_long_is_let_go() {
+    use tokio::io::AsyncReadExt;
+    let server = start_with(|config| config.limits.keep_alive = Duration::from_millis(150)).await;
+    let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+    ask_again(&mut stream).await;
+    let ended = tokio::time::timeout(crate::harness::PATIENCE, stream.read_to_end(&mut Vec::new())).await;
+    assert!(ended.is_ok(), "the server must hang up");
 }
