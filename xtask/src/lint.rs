@@ -25,6 +25,7 @@ const FEATURES: [&str; 11] = [
 /// Runs every check that needs no test.
 pub(crate) fn lint(run: &Run) -> Result<()> {
     Cargo::new(["fmt", "--all", "--check"]).run(run)?;
+    Cargo::new(["fmt", "--all", "--check", "--manifest-path", "bench/Cargo.toml"]).run(run)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"];
     Cargo::new(clippy).run(run)?;
     // What a user of the library gets without asking, the least that can be asked for, and each feature by itself.

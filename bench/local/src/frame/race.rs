@@ -76,3 +76,43 @@ pub(crate) fn table(races: &[Settled]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn race(ours: Result<String>) -> Race {
+        let ours = std::sync::Mutex::new(Some(ours));
+        Race::new("race", "us", "1 load")
+            .system("us", move || {
+                let ours = ours.lock().ok().and_then(|mut ours| ours.take());
+                async { ours.context("ran before")? }
+            })
+            .system("them", || async { Ok("2 loads".to_owned()) })
+            .system("others", || async { Err(Absent("not here".to_owned()).into()) })
+    }
+
+    #[tokio::test]
+    async fn a_race_holds_if_ours_comes_out_as_wanted_whatever_peers_do() {
+        let settled = race(Ok("1 load".to_owned())).settle("room").await;
+        assert!(settled.held);
+        let text = table(&[settled]);
+        assert!(text.contains("| room/race | 1 load | us: 1 load; them: 2 loads; others: left out: not here | pass |"));
+    }
+
+    #[tokio::test]
+    async fn a_race_fails_if_ours_comes_out_otherwise_or_not_at_all() {
+        let lost = [Ok("2 loads".to_owned()), Err(anyhow::anyhow!("stuck")), Err(Absent("no".to_owned()).into())];
+        for ours in lost {
+            let settled = race(ours).settle("room").await;
+            assert!(!settled.held, "{settled:?}");
+            assert!(table(&[settled]).contains("**FAIL**"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_race_that_panics_fails() {
+        let race = Race::new("race", "us", "1").system("us", || async { panic!("on purpose") });
+        assert!(!race.settle("room").await.held);
+    }
+}

@@ -126,3 +126,68 @@ fn record(book: &mut Book, row: &str, system: &str, repeat: usize, measured: Res
         measured => book.record(row, system, repeat, measured),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use anyhow::{anyhow, ensure};
+
+    use super::super::repeat_sync;
+    use super::*;
+
+    fn took(nanos: u64) -> impl Future<Output = Result<Sample>> + Send {
+        std::future::ready(Ok(Sample::elsewhere(Duration::from_nanos(nanos), 1)))
+    }
+
+    async fn measured(row: Row) -> (Book, Vec<Verdict>) {
+        let mut book = Book::default();
+        row.measure("room", 3, &mut book).await;
+        let verdicts = row.verdicts("room", &book);
+        (book, verdicts)
+    }
+
+    fn met(verdicts: &[Verdict]) -> Vec<bool> {
+        verdicts.iter().map(|verdict| verdict.met).collect()
+    }
+
+    #[tokio::test]
+    async fn targets_are_judged_by_ratio_time_and_allocations() {
+        let boxes = |times| repeat_sync(times, || drop(std::hint::black_box(Box::new(1))));
+        let row = Row::new("row", 10)
+            .system("us", |_| took(12))
+            .system("them", |_| took(10))
+            .system("boxes", move |times| std::future::ready(Ok(boxes(times))))
+            .target("us", "them", 1.1)
+            .target("us", "them", 1.2)
+            .at_most_ns("us", 11.0)
+            .at_most_ns("us", 12.0)
+            .without_allocation("boxes");
+        let (book, verdicts) = measured(row).await;
+        assert_eq!(met(&verdicts), [false, true, false, true, false], "{verdicts:?}");
+        assert_eq!(book.failures().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_row_fails_when_its_check_fails_once_or_panics() {
+        let failing = |_| async {
+            ensure!(false, "11 loads for 10 keys");
+            took(1).await
+        };
+        let row = Row::new("row", 10).system("us", failing).system("them", |_| took(10)).target("us", "them", 1.1);
+        let (book, verdicts) = measured(row).await;
+        assert_eq!((book.failures().count(), met(&verdicts)), (3, vec![false]));
+
+        let row = Row::new("row", 10).system("us", |_| async { panic!("on purpose") });
+        assert_eq!(measured(row).await.0.failures().count(), 3);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_here_is_left_out() {
+        let absent = |_| async { Err(anyhow!(Absent("no node".to_owned()))) };
+        let row = Row::new("row", 10).system("us", |_| took(1)).system("them", absent).target("us", "them", 1.1);
+        let (book, verdicts) = measured(row).await;
+        assert_eq!((book.failures().count(), verdicts.len()), (0, 0));
+        assert_eq!(book.systems("room/row"), ["us"]);
+    }
+}
