@@ -4,6 +4,8 @@
 mod background_tasks;
 #[path = "../examples/database_once.rs"]
 mod database_once;
+#[path = "../examples/dev_server_once.rs"]
+mod dev_server_once;
 #[cfg(feature = "cache")]
 #[path = "../examples/engine_list.rs"]
 mod engine_list;
@@ -28,6 +30,11 @@ mod websocket_once;
 #[test]
 fn v1_v2_two_hundred_requests_set_one_database_up() {
     database_once::main().unwrap();
+}
+
+#[test]
+fn v1_v2_a_development_server_is_one_at_a_time_whoever_restarts_and_stops_it() {
+    dev_server_once::main().unwrap();
 }
 
 #[cfg(feature = "client")]

@@ -5,7 +5,8 @@
 //! [`Startup::done`].
 //!
 //! - V4: a service starts when everything it depends on was started, at the same time as whatever it does not depend on.
-//!   A failure begins no further start and stops what was started, each after its dependents.
+//!   A failure begins no further start and stops what was started, each after its dependents. All are ready while every
+//!   one was started and its checks succeed.
 //! - Y4: the way back has phases with deadlines, and names what is stuck. A service that is stuck does not keep those
 //!   below it from being stopped.
 //! - A duplicate, an unknown dependency and a cycle are refused before anything starts.

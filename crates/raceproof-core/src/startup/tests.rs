@@ -161,7 +161,7 @@ fn v4_a_start_that_is_under_way_when_another_fails_ends_and_is_stopped() {
 }
 
 #[test]
-fn what_cannot_be_ordered_is_refused_by_name() {
+fn v4_what_cannot_be_ordered_is_refused_by_name() {
     let refused = |specs| Startup::new(Config::default(), specs).unwrap_err().to_string();
     let circle = vec![spec("a", &["b"]), spec("b", &["c"]), spec("c", &["d", "b"]), spec("d", &[])];
     assert_eq!(refused(circle), "services depend on each other in a circle: b -> c -> b");
@@ -171,7 +171,7 @@ fn what_cannot_be_ordered_is_refused_by_name() {
 }
 
 #[test]
-fn a_start_is_tried_again_after_a_wait_and_not_more_often_than_said() {
+fn v4_a_start_is_tried_again_after_a_wait_and_not_more_often_than_said() {
     let backoff = Backoff { first: SECOND, max: 60 * SECOND };
     let mut driver = Driver::new(vec![Spec { attempts: 3, backoff, ..spec("a", &[]) }]);
     for wait in [1, 2] {
@@ -189,7 +189,7 @@ fn a_start_is_tried_again_after_a_wait_and_not_more_often_than_said() {
 }
 
 #[test]
-fn a_start_that_takes_too_long_is_dropped_and_stopped_if_it_left_something() {
+fn v4_a_start_that_takes_too_long_is_dropped_and_stopped_if_it_left_something() {
     let limit = Some(SECOND);
     let mut driver = Driver::new(vec![
         Spec { start_timeout: limit, stops_unfinished: true, ..spec("a", &[]) },
@@ -270,7 +270,7 @@ fn y4_giving_up_ends_at_once() {
 }
 
 #[test]
-fn a_shutdown_while_it_starts_begins_no_further_start() {
+fn v4_a_shutdown_while_it_starts_begins_no_further_start() {
     let mut driver = Driver::new(app());
     driver.ok(What::Start, &["clock"]);
     driver.shutdown();
@@ -295,7 +295,7 @@ fn v4_a_shutdown_that_comes_first_is_told_as_one_also_if_a_start_fails_after_it(
 }
 
 #[test]
-fn health_decides_readiness_after_so_many_failures_and_one_success() {
+fn v4_health_decides_readiness_after_so_many_failures_and_one_success() {
     let check = Some(Check { interval: SECOND, timeout: SECOND, failures_max: 2 });
     let mut driver = Driver::new(vec![Spec { check, ..spec("a", &[]) }]);
     driver.ok(What::Start, &["a"]);

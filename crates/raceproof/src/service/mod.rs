@@ -104,6 +104,9 @@ where
     /// who waited for it get the next one. Also forgives past failures.
     ///
     /// Takes effect at once. The future tells when what was given up is cleaned up; it need not be awaited.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the clean-up goes on.
     pub fn reset(&self) -> Done<T, E> {
         Shared::reset(&self.shared)
     }
@@ -113,6 +116,9 @@ where
     ///
     /// Takes effect at once. The future tells when everything is cleaned up; it need not be awaited, and may be
     /// called and awaited more than once.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the clean-up goes on.
     pub fn close(&self) -> Done<T, E> {
         Shared::close(&self.shared)
     }

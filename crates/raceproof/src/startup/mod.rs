@@ -4,7 +4,8 @@
 //! [`raceproof_core::startup`].
 //!
 //! - V4: a service starts when everything it depends on was started, at the same time as whatever it does not depend
-//!   on. A failure begins no further start, and stops what was started, each service after its dependents.
+//!   on. A failure begins no further start, and stops what was started, each service after its dependents. All are ready
+//!   while every one was started and its checks succeed.
 //! - Y4: a shutdown goes the same way back, in phases with deadlines, and names what is stuck.
 
 mod driver;

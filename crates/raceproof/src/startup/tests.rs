@@ -107,7 +107,7 @@ async fn v4_a_panic_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_started_of_what_cannot_be_ordered() {
+async fn v4_nothing_is_started_of_what_cannot_be_ordered() {
     let log = Log::default();
     let error = Startup::new()
         .unit(log.unit("database", &[]))
@@ -132,7 +132,7 @@ async fn v4_a_startup_that_is_dropped_stops_what_it_started() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_is_retried() {
+async fn v4_a_start_is_retried() {
     let attempts = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&attempts);
     let flaky = move || {
@@ -195,7 +195,7 @@ async fn y4_giving_up_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_is_made_and_closed_also_when_its_start_was_given_up() {
+async fn v4_a_service_is_made_and_closed_also_when_its_start_was_given_up() {
     let closed = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&closed);
     let database = Service::builder(|| async {
@@ -220,7 +220,7 @@ async fn a_service_is_made_and_closed_also_when_its_start_was_given_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_follows_the_checks() {
+async fn v4_readiness_follows_the_checks() {
     let well = Arc::new(std::sync::atomic::AtomicBool::new(true));
     let asked = Arc::clone(&well);
     let check = move || {
