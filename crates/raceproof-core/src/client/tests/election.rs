@@ -122,6 +122,17 @@ fn e3_an_observer_that_is_slow_skips_terms_and_gets_the_latest() {
 }
 
 #[test]
+fn a_client_takes_so_many_observers_and_gives_the_name_of_one_more_back() {
+    let mut rig = Rig::open_with(Config { pending_max: 2, ..Config::default() });
+    let (one, _two) = (observe(&mut rig), observe(&mut rig));
+    let refused = rig.client.observe(rig.now, "other".into()).unwrap_err();
+    assert_eq!((refused.reason, &*refused.item), (RefusedReason::Full { limit: 2 }, "other"));
+    rig.client.unobserve(rig.now, one);
+    rig.drain();
+    observe(&mut rig);
+}
+
+#[test]
 fn the_last_observer_ends_the_subscription() {
     let mut rig = Rig::open();
     let (one, two) = (observe(&mut rig), observe(&mut rig));

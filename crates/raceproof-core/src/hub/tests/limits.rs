@@ -170,3 +170,24 @@ fn a_connection_observes_so_many_elections_each_of_them_again_and_no_more() {
     bench.ask(watcher, observe("c")).expect("there is room");
     assert_eq!(bench.ask(watcher, observe("a")).expect_err("full").code, Code::TooManyRequests);
 }
+
+#[test]
+fn a_page_has_a_thousand_entries_and_a_lock_shows_a_hundred_waiters_of_all_that_it_counts() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    for name in 0..1_001 {
+        bench.take(a, &format!("{name:04}"));
+    }
+    let mut page =
+        |limit: u32| match bench.ask(a.conn, Request::Locks(crate::wire::Page { limit, ..Default::default() })) {
+            Ok(Response::Locks(page)) => (page.locks.len(), page.next),
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(page(u32::MAX), (1_000, Some("0999".into())));
+    assert_eq!(page(0), (1, Some("0000".into())));
+    for wait in 0..101 {
+        bench.acquire(b, Acquire { owner: Some(wait.to_string().into()), ..lock("0000") });
+    }
+    let Ok(Response::Lock(shown)) = bench.ask(a.conn, Request::Lock { name: "0000".into() }) else { panic!("a lock") };
+    assert_eq!((shown.waiters.len(), shown.waiters_count), (100, 101));
+}
