@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use raceproof_core::wire::Code;
+
 use super::{PATIENCE, assert_empty, inner, poll_once, queued, waiting};
 use crate::{AcquireError, Guard, Raceproof};
 
@@ -318,5 +320,30 @@ async fn l7_those_who_gave_up_leave_no_memory_in_a_long_queue() {
     drop(last);
     assert_eq!(queued(&rp), 0);
     drop(guard);
+    assert_empty(&rp);
+}
+
+#[tokio::test]
+async fn a_quarter_of_a_million_wait_in_a_queue_and_one_more_is_refused() {
+    let rp = Raceproof::local();
+    let lock = rp.lock("a").detached();
+    let guard = lock.acquire().await.unwrap();
+    let mut waits: Vec<Acquiring<'_>> = (0..250_000).map(|_| Box::pin(lock.acquire()) as Acquiring<'_>).collect();
+    assert!(waits.iter_mut().all(|wait| is_ready(wait).is_none()));
+    assert_eq!((queued(&rp), inner(&rp).lock().machine.pending()), (250_000, 0));
+    let Some(Err(AcquireError::Refused(problem))) = lock.acquire().now_or_never() else { panic!("not refused") };
+    assert_eq!(problem.code, Code::TooManyWaiters);
+    // The machine had to say so, and has the queue, in its order.
+    assert_eq!((queued(&rp), inner(&rp).lock().machine.pending()), (0, 250_000));
+    let mut held = guard;
+    for wait in &mut waits[..3] {
+        assert!(is_ready(wait).is_none(), "the one before holds it");
+        let before = held.token();
+        drop(held);
+        held = is_ready(wait).expect("its turn").unwrap();
+        assert!(held.token() > before);
+    }
+    drop(waits);
+    drop(held);
     assert_empty(&rp);
 }
