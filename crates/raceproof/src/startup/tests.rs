@@ -161,6 +161,32 @@ async fn y4_who_is_stuck_is_named_and_the_rest_is_stopped() {
     assert!(!report.is_clean());
 }
 
+/// What does not end in time is not only named: nothing of it goes on.
+#[tokio::test(start_paused = true)]
+async fn y4_a_start_and_a_stop_that_are_too_late_are_dropped() {
+    let held = Arc::new(());
+    let hangs = || {
+        let held = Arc::clone(&held);
+        move || {
+            let held = Arc::clone(&held);
+            async move {
+                std::future::pending::<()>().await;
+                drop(held);
+                Ok::<_, String>(())
+            }
+        }
+    };
+    let app = Startup::new()
+        .unit(Unit::new("a", || async { Ok::<_, String>(()) }).stop(hangs()).stop_timeout(100 * MS))
+        .unit(Unit::new("b", hangs()).start_timeout(Some(100 * MS)))
+        .launch()
+        .unwrap();
+    let report = app.over().await;
+    assert_eq!(report.to_string(), "failed: b: it took longer than 100ms to start; stuck: a");
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&held), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn y4_all_drain_before_any_stops() {
     let log = Log::default();
