@@ -1,6 +1,7 @@
 //! Breakers of Node, each measurement by a process of its own: `bench/node/peers.mjs`.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -71,8 +72,12 @@ fn modified(file: &str) -> Option<std::time::SystemTime> {
 }
 
 fn run<const N: usize>(program: &str, args: [impl AsRef<OsStr>; N]) -> Result<Output> {
-    let output = Command::new(program).args(args).current_dir(DIR).stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("{program} could not be started (Debian: nodejs, npm)"))?;
+    let output = match Command::new(program).args(args).current_dir(DIR).stdin(Stdio::null()).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(Absent(format!("{program} is not installed (Debian: nodejs, npm)")).into());
+        }
+        output => output.with_context(|| format!("{program} could not be started"))?,
+    };
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program} failed: {}", said.trim_end());
     Ok(output)
