@@ -247,3 +247,61 @@ fn entropy() -> u128 {
     getrandom::fill(&mut bytes).expect("the operating system has randomness once it has booted");
     u128::from_ne_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use raceproof::store::MemStore;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::{ServerConfig, StoreKind};
+    use crate::journal::open_on;
+    use crate::outbox::Outbox;
+    use crate::sequencer::Answer;
+
+    fn state() -> State {
+        let (config, clock) = (ServerConfig::new(StoreKind::Memory), Clock::start());
+        let metrics = Arc::new(Metrics::new());
+        let (hub, journal) = open_on(Box::new(MemStore::new()), &config, clock, &metrics).unwrap();
+        State::new(hub, clock, journal, metrics)
+    }
+
+    fn call(number: u64, request: Request) -> (Input, oneshot::Receiver<Answer>) {
+        let (reply, answer) = oneshot::channel();
+        (Input::Call { conn: ConnId::new(number), session: None, request, reply }, answer)
+    }
+
+    #[test]
+    fn once_stopped_nothing_is_taken_and_everybody_is_told() {
+        let shared = Shared::new(state());
+        shared.lock().unwrap().stopped = true;
+        let (input, mut answer) = call(1, Request::Locks(Default::default()));
+        assert!(!shared.take(input));
+        assert_eq!(answer.try_recv().unwrap_err(), oneshot::error::TryRecvError::Closed);
+        let outbox = Arc::new(Outbox::new(4));
+        assert!(!shared.take(Input::Connect { conn: ConnId::new(2), outbox: Arc::clone(&outbox) }));
+        let told = outbox.poll_take(&Context::from_waker(Waker::noop()), &mut Default::default());
+        assert_eq!(told, Poll::Ready(Some(Ending::GoingAway)));
+        assert_eq!(shared.lock().unwrap().hub.stats().connections, 0);
+    }
+
+    #[test]
+    fn l7_nothing_is_left_of_a_call_that_was_answered_or_given_up() {
+        let mut state = state();
+        let now = state.clock.now();
+        let (input, mut answered) = call(1, Request::Locks(Default::default()));
+        state.take(now, input);
+        assert!(answered.try_recv().unwrap().is_ok());
+        // It waits for the disk.
+        let (input, waits) = call(2, serde_json::from_str(r#"{"open":{"name":"a"}}"#).unwrap());
+        state.take(now, input);
+        assert_eq!(state.hub.stats().connections, 1);
+        drop(waits);
+        state.take(now, Input::Disconnect { conn: ConnId::new(2) });
+        assert_eq!(state.hub.stats().connections, 0);
+        state.take(now, Input::Disconnect { conn: ConnId::new(1) });
+        assert_eq!(state.hub.stats().connections, 0);
+    }
+}

@@ -60,6 +60,9 @@ async fn broken_frames_are_closed_with_their_code() {
         ("a reserved opcode", masked(0x83, b"{}"), 1_002),
         ("a continuation of nothing", masked(0x80, b"{}"), 1_002),
         ("a fragmented ping", masked(0x09, b""), 1_002),
+        ("a long ping", [&[0x89, 0xfe, 0, 126, 0, 0, 0, 0][..], &[b' '; 126]].concat(), 1_002),
+        ("a message within a message", [masked(0x01, b"{"), masked(0x81, b"{}")].concat(), 1_002),
+        ("a binary one within a message", [masked(0x01, b"{"), masked(0x82, b"{}")].concat(), 1_002),
         ("an oversize frame", [&[0x81, 0xfe, 0x10, 0x01, 0, 0, 0, 0][..], &[b' '; 4_097]].concat(), 1_009),
         ("an announced exabyte", [&[0x81, 0xff][..], &[0x0f; 8], &[0; 4]].concat(), 1_009),
         ("a negative length", [&[0x81, 0xff][..], &[0xff; 8], &[0; 4]].concat(), 1_009),
@@ -76,6 +79,37 @@ async fn broken_frames_are_closed_with_their_code() {
     let pieces = [piece(0x01), piece(0x00), piece(0x00)].concat();
     assert_eq!(close_code(raw_socket(&server).await, &pieces).await, 1_009);
     assert_alive(&server).await;
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_with_its_payload_and_a_close_with_its_code() {
+    let server = start().await;
+    for (sent, answered) in [
+        (&b"\x89\x83\0\0\0\0now\x88\x82\0\0\0\0\x03\xe8"[..], &b"\x8a\x03now\x88\x02\x03\xe8"[..]),
+        (b"\x8a\x80\0\0\0\0\x88\x80\0\0\0\0", b"\x88\x00"),
+    ] {
+        let mut stream = raw_socket(&server).await;
+        stream.write_all(sent).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the server hangs up").unwrap();
+        assert_eq!(answer, answered);
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_before_an_offence_is_answered_before_the_close() {
+    let server = start().await;
+    let mut stream = raw_socket(&server).await;
+    let asked = br#"{"seq":1,"request":{"locks":{}}}"#;
+    let mut frames = vec![0x81, 0x80 | u8::try_from(asked.len()).unwrap(), 0, 0, 0, 0];
+    frames.extend_from_slice(asked);
+    frames.extend_from_slice(b"\x82\x80\0\0\0\0");
+    stream.write_all(&frames).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the server hangs up").unwrap();
+    let (said, close) = answer.split_at(2 + usize::from(answer[1]));
+    assert_eq!(String::from_utf8_lossy(&said[2..]), r#"{"seq":1,"re":1,"ok":{"locks":{"locks":[]}}}"#);
+    assert_eq!(close[..4], [0x88, 10, 3, 0xeb], "{answer:?}");
 }
 
 #[tokio::test]

@@ -261,3 +261,13 @@ async fn a_body_is_read_whatever_its_type_and_may_be_left_out_where_it_says_noth
     assert_eq!(call(server.addr, "POST", "/v1/locks/x/steal", "", None).await.status, 200);
     assert!(Limits::default().body_bytes >= 64 * 1_024);
 }
+
+#[tokio::test]
+async fn every_session_has_a_secret_of_its_own() {
+    let server = start().await;
+    let mut secrets = std::collections::BTreeSet::from(["0".repeat(32)]);
+    for _ in 0..10 {
+        let key = server.session("a").await;
+        assert!(secrets.insert(key.split('-').nth(1).unwrap().to_owned()), "{key}");
+    }
+}

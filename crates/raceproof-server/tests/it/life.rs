@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use raceproof::store::{Keep, MemFault, MemOp, MemStore};
+use futures_util::SinkExt;
+use raceproof::store::{Keep, LogOptions, LogStore, MemFault, MemOp, MemStore};
 use raceproof_server::{RunError, Server, StartError, StoreKind};
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{config, receive, run, send, start};
+use crate::harness::{PATIENCE, Running, config, receive, run, send, start};
 
 #[tokio::test]
 async fn a_restart_keeps_sessions_holders_and_the_order_of_tokens() {
@@ -172,4 +174,63 @@ async fn l5_a_server_that_was_stopped_past_every_lease_revokes_nobody_whose_rene
     let granted = rival.receive().await;
     assert_eq!(granted["re"], waiting);
     assert!(granted["ok"]["granted"].is_object(), "{granted}");
+}
+
+#[tokio::test]
+async fn a_log_that_has_grown_becomes_a_snapshot_and_the_next_start_stands_on_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = LogOptions::default();
+    options.snapshot_after_bytes = 16 * 1_024;
+    let open = || Box::new(LogStore::open(dir.path(), options.clone()).unwrap());
+    let server = run(Server::bind_on(open(), config(StoreKind::Memory)).await.unwrap());
+    let mut socket = server.socket().await;
+    socket.session("a").await;
+    let kept = socket.ask(json!({ "acquire": { "names": ["kept"] } })).await["ok"]["granted"]["token"].clone();
+    let records = async |server: &Running| {
+        let figures = server.get("/metrics").await.body;
+        let figure = figures.lines().find_map(|line| line.strip_prefix("raceproof_store_records ")).unwrap();
+        figure.parse::<u64>().unwrap()
+    };
+    let mut most = 0;
+    for round in 0_u64.. {
+        for _ in 0..100 {
+            let token = socket.ask(json!({ "acquire": { "names": ["x"] } })).await["ok"]["granted"]["token"].clone();
+            socket.ask(json!({ "release": { "name": "x", "token": token } })).await;
+        }
+        let left = records(&server).await;
+        if left < most {
+            break;
+        }
+        most = left;
+        assert!(round < 100, "{left} records, and no snapshot");
+    }
+    server.stop().await.unwrap();
+
+    let server = run(Server::bind_on(open(), config(StoreKind::Memory)).await.unwrap());
+    assert!(records(&server).await < most, "the start did not replay what the snapshot holds");
+    assert_eq!(server.get("/v1/locks/kept").await.json()["holders"][0]["token"], kept);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stop_cuts_off_who_does_not_read() {
+    let mut config = config(StoreKind::Memory);
+    config.limits.write_timeout = Duration::from_secs(3_600);
+    config.limits.drain_timeout = Duration::from_millis(200);
+    let server = run(Server::bind(config).await.unwrap());
+    let mut socket = server.socket().await;
+    socket.session("a").await;
+    // Answers pile up until the socket takes no more.
+    let mut stream = socket.into_stream();
+    let asked = async {
+        for seq in 2_u64.. {
+            let page = json!({ "seq": seq, "request": { "lock": { "name": "n".repeat(256) } } });
+            stream.feed(Message::text(page.to_string())).await.unwrap();
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(2), asked).await.is_err());
+    server.stop().await.unwrap();
+    // Whoever reads now would free it; what is written to a connection that is gone fails.
+    let written = tokio::time::timeout(PATIENCE, stream.flush()).await.expect("the connection ends");
+    assert!(written.is_err(), "there is nobody to take it");
 }

@@ -211,3 +211,22 @@ async fn a_slow_reader_loses_its_connection_and_slows_nobody() {
     }
     drop(slow.into_stream());
 }
+
+#[tokio::test]
+async fn answers_that_the_socket_did_not_take_at_once_come_whole_and_in_order() {
+    const ASKED: u64 = 600;
+    let server = start().await;
+    let mut socket = server.socket().await;
+    socket.session("a").await;
+    let names: Vec<_> = (0..60).map(|i| format!("{i}-{}", "n".repeat(250))).collect();
+    socket.ask(json!({ "acquire": { "names": names } })).await;
+    // More than both sockets hold: some 20 MB.
+    for seq in 3..ASKED + 3 {
+        assert_eq!(socket.send(json!({ "locks": { "limit": 1_000 } })).await, seq);
+    }
+    for seq in 3..ASKED + 3 {
+        let page = socket.receive().await;
+        assert_eq!(page["re"], seq);
+        assert_eq!(page["ok"]["locks"]["locks"].as_array().unwrap().len(), 60);
+    }
+}
