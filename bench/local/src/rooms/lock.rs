@@ -40,6 +40,7 @@ pub(crate) fn room() -> Room {
             .system(ByName::NAME, many_keys::<ByName>)
             .target(Keyed::NAME, DashMutexes::NAME, 0.5),
     );
+    rows.extend(super::values::rows());
     Room { name: "lock", rows, races: Vec::new() }
 }
 

@@ -6,6 +6,7 @@ mod events;
 mod lock;
 mod resilience;
 mod service;
+mod values;
 mod worker;
 
 use crate::frame::Room;

@@ -6,6 +6,7 @@
 mod cache;
 mod debounce;
 mod events;
+mod lock;
 mod locks;
 mod policy;
 mod recovery;
@@ -41,7 +42,7 @@ fn some_polls(most: usize) -> usize {
     shuttle::rand::thread_rng().gen_range(0..=most)
 }
 
-/// Polls a future to its end, or gives it up at the poll after the next `polls`.
+/// Polls a future to its end, or gives it up at the poll after the next `polls`; `usize::MAX` is for ever.
 async fn given_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -49,9 +50,11 @@ async fn given_up_after<F: Future>(polls: usize, future: F) -> Option<F::Output>
         if left == 0 {
             return Poll::Ready(None);
         }
-        left -= 1;
-        // Whoever gives up does so without being woken.
-        cx.waker().wake_by_ref();
+        if polls < usize::MAX {
+            left -= 1;
+            // Whoever gives up does so without being woken.
+            cx.waker().wake_by_ref();
+        }
         future.as_mut().poll(cx).map(Some)
     })
     .await
