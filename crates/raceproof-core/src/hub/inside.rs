@@ -10,8 +10,16 @@ use crate::time::Time;
 use crate::wire::Class;
 
 impl Hub {
-    /// Takes over an exclusive grant of a name that was not in use here.
-    pub(crate) fn adopt(&mut self, now: Time, session: SessionId, name: Arc<str>, token: Token, owner: Arc<str>) {
+    /// Takes over a grant of a name that was not in use here, or by grants that this one goes with.
+    pub(crate) fn adopt(
+        &mut self,
+        now: Time,
+        session: SessionId,
+        name: Arc<str>,
+        token: Token,
+        owner: Arc<str>,
+        claim: Claim,
+    ) {
         let terms = Terms {
             class: Class::Durable,
             lock_delay_ms: 0,
@@ -27,7 +35,7 @@ impl Hub {
             token,
             session,
             keys: vec![Key::lock(name)],
-            claim: Claim::Exclusive,
+            claim,
             terms,
             since_unix_ms: self.unix_ms(now),
             visible_from: Lsn::new(0),

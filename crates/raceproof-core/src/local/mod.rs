@@ -25,6 +25,7 @@ use self::observe::Watch;
 use crate::client::{OpError, Outcome};
 use crate::hub::{Caller, Config, ConnKind, Hub, Output as HubOutput};
 use crate::id::{ConnId, Lsn, SessionId, SessionKey, Token};
+use crate::lock::Claim;
 use crate::time::Time;
 use crate::wire::{
     Acquire, Campaign, Code, Event, Grant, LostReason, Mode, OnDisconnect, Open, Problem, Release, Request, Resign,
@@ -178,9 +179,10 @@ impl Local {
         self.ops.len()
     }
 
-    /// Takes over an exclusive grant that the shell made by itself, on a name that is not in use here.
-    pub fn adopt(&mut self, origin: Origin, name: Arc<str>, token: Token, owner: Arc<str>) {
-        self.hub.adopt(origin.since, self.session.id, name, token, owner);
+    /// Takes over a grant that the shell made by itself, on a name that is not in use here, or by grants that were taken
+    /// over and that this one goes with.
+    pub fn adopt(&mut self, origin: Origin, name: Arc<str>, token: Token, owner: Arc<str>, claim: Claim) {
+        self.hub.adopt(origin.since, self.session.id, name, token, owner, claim);
         self.held.insert(token, origin);
     }
 
@@ -194,7 +196,7 @@ impl Local {
         token: Token,
         owner: Arc<str>,
     ) -> OpId {
-        self.adopt(origin, Arc::clone(&name), token, owner);
+        self.adopt(origin, Arc::clone(&name), token, owner, Claim::Exclusive);
         let op = OpId(self.connect(now, ConnKind::Request).as_u64());
         let grant = Grant { token, names: vec![name], mode: Mode::Exclusive, lease_ms: self.ttl_ms };
         let by = origin.since + CLAIM_TIMEOUT;

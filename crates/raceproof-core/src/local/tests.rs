@@ -66,7 +66,7 @@ fn l2_tokens_follow_those_that_the_shell_gave() {
 #[test]
 fn l1_an_adopted_grant_is_in_the_way_and_can_be_given_back() {
     let mut local = local();
-    local.adopt(from(START), "a".into(), Token::new(5), "1".into());
+    local.adopt(from(START), "a".into(), Token::new(5), "1".into(), Claim::Exclusive);
     assert!(local.uses(&"a".into()) && !local.uses(&"b".into()));
     let op = local.acquire(START, exclusive("a", 0, "2"), from(START)).unwrap();
     let Some(Err(OpError::Refused(problem))) = local.claim(START, op) else { panic!("granted twice") };
@@ -79,8 +79,8 @@ fn l1_an_adopted_grant_is_in_the_way_and_can_be_given_back() {
 #[test]
 fn l6_an_adopted_grant_takes_part_in_the_search_for_deadlocks() {
     let mut local = local();
-    local.adopt(from(START), "a".into(), Token::new(1), "1".into());
-    local.adopt(from(START), "b".into(), Token::new(2), "2".into());
+    local.adopt(from(START), "a".into(), Token::new(1), "1".into(), Claim::Exclusive);
+    local.adopt(from(START), "b".into(), Token::new(2), "2".into(), Claim::Exclusive);
     local.acquire(START, exclusive("b", WAIT_MS_FOREVER, "1"), from(START)).unwrap();
     let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2"), from(START)).unwrap();
     let Some(Err(error)) = local.claim(START, op) else { panic!("it waits for itself") };
@@ -211,7 +211,7 @@ fn l6_a_cycle_says_who_waits_for_whom_since_when_and_from_where() {
     let mut local = local();
     let later = START + Duration::from_secs(3);
     let adopted = from(START);
-    local.adopt(adopted, "a".into(), Token::new(1), "one".into());
+    local.adopt(adopted, "a".into(), Token::new(1), "one".into(), Claim::Exclusive);
     local.tokens_after(Token::new(1));
     let held = from(later);
     let b = local.acquire(later, exclusive("b", 0, "two"), held).unwrap();

@@ -62,13 +62,13 @@ impl Claim {
     pub fn goes_with(self, other: Self) -> bool {
         let mut load = Load::default();
         load.add(self);
-        load.admits(other) && !load.mismatches(other)
+        load.takes(other)
     }
 }
 
 /// The sum of several claims on one lock: of its holders, or of its waiters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Load {
+pub struct Load {
     exclusive: u32,
     shared: u32,
     permits: u32,
@@ -77,7 +77,9 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) const fn is_empty(&self) -> bool {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
         self.exclusive == 0 && self.shared == 0 && self.permits == 0
     }
 
@@ -86,7 +88,8 @@ impl Load {
         if self.permits > 0 { Some(self.of) } else { None }
     }
 
-    pub(super) fn add(&mut self, claim: Claim) {
+    /// One more.
+    pub fn add(&mut self, claim: Claim) {
         match claim {
             Claim::Exclusive => self.exclusive += 1,
             Claim::Shared => self.shared += 1,
@@ -98,7 +101,8 @@ impl Load {
         }
     }
 
-    pub(super) fn remove(&mut self, claim: Claim) {
+    /// One less.
+    pub fn remove(&mut self, claim: Claim) {
         match claim {
             Claim::Exclusive => self.exclusive = self.exclusive.saturating_sub(1),
             Claim::Shared => self.shared = self.shared.saturating_sub(1),
@@ -117,6 +121,12 @@ impl Load {
             taken: self.taken + other.taken,
             of: if self.permits > 0 { self.of } else { other.of },
         }
+    }
+
+    /// Whether `claim` can be held beside all of these, and is of their kind. A claim of no permits never is.
+    #[must_use]
+    pub fn takes(&self, claim: Claim) -> bool {
+        claim.take() != Some(0) && self.admits(claim) && !self.mismatches(claim)
     }
 
     /// Whether `claim` can be held beside all of these.

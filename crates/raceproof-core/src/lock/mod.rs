@@ -16,8 +16,7 @@ use std::ops::Bound;
 
 use rustc_hash::FxHashMap;
 
-pub use self::claim::Claim;
-use self::claim::Load;
+pub use self::claim::{Claim, Load};
 pub use self::deadlock::Blocked;
 pub use self::request::{Flow, Grant, Key, Space, Terms, Ticket, Wait, WaitId};
 use crate::id::Token;

@@ -25,6 +25,7 @@ use std::task::Waker;
 use raceproof_core::client::{ConnectionState, OpError, Outcome};
 use raceproof_core::id::{SessionId, Token};
 use raceproof_core::local::{Blocked, Local as Machine, ObserverId, OpId, Origin, Output, Site};
+use raceproof_core::lock::Claim;
 use raceproof_core::time::Time;
 use raceproof_core::wire::{Acquire, Campaign, LostReason, Problem, Request, Response, WAIT_MS_FOREVER};
 use tokio::sync::{SetOnce, watch};
@@ -190,6 +191,19 @@ impl Local {
     #[inline(always)]
     pub(crate) fn try_hold(self: &Arc<Self>, key: &Key, flow: &Flow, site: Site) -> Option<LocalHeld> {
         let token = self.grant(key, flow, site)?;
+        Some(LocalHeld::fast(Arc::clone(self), token, key.hash()))
+    }
+
+    /// Takes some of one name, beside others, if nobody waits for it and they go together.
+    pub(crate) fn try_hold_beside(
+        self: &Arc<Self>,
+        key: &Key,
+        flow: &Flow,
+        claim: Claim,
+        site: Site,
+    ) -> Option<LocalHeld> {
+        let usable = flow.is_usable().then_some(flow)?;
+        let token = self.shards.try_hold_beside(key, usable, claim, site)?;
         Some(LocalHeld::fast(Arc::clone(self), token, key.hash()))
     }
 
@@ -361,14 +375,16 @@ impl Local {
 impl Slow {
     /// Tells the machine of a name that was held, or waited for, without it.
     fn take_over(&mut self, now: Time, name: Arc<str>, taken: Taken) {
-        let Taken { holder, ages, unclaimed, waits } = taken;
-        let owner = holder.owner.text();
-        let origin = Origin { site: holder.site, since: now.saturating_sub(AGE * ages) };
-        match unclaimed {
-            None => self.machine.adopt(origin, Arc::clone(&name), holder.token, owner),
-            Some(place) => {
-                let op = self.machine.adopt_unclaimed(now, origin, Arc::clone(&name), holder.token, owner);
-                self.moved.insert(place, Moved { op, flow: None });
+        let Taken { holders, ages, unclaimed, waits } = taken;
+        for (holder, claim) in holders {
+            let owner = holder.owner.text();
+            let origin = Origin { site: holder.site, since: now.saturating_sub(AGE * ages) };
+            match unclaimed {
+                None => self.machine.adopt(origin, Arc::clone(&name), holder.token, owner, claim),
+                Some(place) => {
+                    let op = self.machine.adopt_unclaimed(now, origin, Arc::clone(&name), holder.token, owner);
+                    self.moved.insert(place, Moved { op, flow: None });
+                }
             }
         }
         for TakenWait { place, ages, who } in waits {

@@ -1,5 +1,6 @@
 //! The handles of one process, driven from many tasks and threads.
 
+mod beside;
 mod cancel;
 mod election;
 mod model;

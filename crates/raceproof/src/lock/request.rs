@@ -10,7 +10,8 @@ use std::time::Duration;
 #[cfg(feature = "client")]
 use raceproof_core::client::Client;
 use raceproof_core::local::Site;
-use raceproof_core::wire::{Acquire, Class, Mode, WAIT_MS_FOREVER};
+use raceproof_core::lock::Claim;
+use raceproof_core::wire::{Acquire, Class, WAIT_MS_FOREVER};
 
 #[cfg(feature = "client")]
 use crate::client::{Claimed, held::ServerHeld};
@@ -40,10 +41,9 @@ use crate::owner::Flow;
 pub struct Lock {
     rp: Raceproof,
     names: Names,
-    /// Where one name is wanted by itself and exclusively, and this process decides.
+    /// Where one name is wanted by itself, and this process decides.
     alone: Option<Key>,
-    mode: Mode,
-    permits: Option<(u32, u32)>,
+    claim: Claim,
     class: Class,
     wait_ms: u64,
     priority: u8,
@@ -61,8 +61,7 @@ impl Lock {
             rp,
             names,
             alone,
-            mode: Mode::Exclusive,
-            permits: None,
+            claim: Claim::Exclusive,
             class: Class::Durable,
             wait_ms: WAIT_MS_FOREVER,
             priority: 0,
@@ -76,15 +75,13 @@ impl Lock {
     }
 
     pub(crate) fn permits(mut self, permits: u32, take: u32) -> Self {
-        self.permits = Some((permits, take));
-        self.alone = None;
+        self.claim = Claim::Permits { of: permits, take };
         self
     }
 
     /// Shares it with others who share it.
     pub fn shared(mut self) -> Self {
-        self.mode = Mode::Shared;
-        self.alone = None;
+        self.claim = Claim::Shared;
         self
     }
 
@@ -175,12 +172,16 @@ impl Lock {
         }
     }
 
-    /// Takes one name alone, when this process decides and nobody holds it or waits for it.
+    /// Takes one name alone, when this process decides, nobody waits for it, and who holds it is not in the way.
     #[inline(always)]
     fn at_once(&self, site: Site) -> Option<Guard> {
         match &self.rp.coordinator {
             Coordinator::Local(local) => {
-                let held = local.try_hold(self.alone.as_ref()?, &self.flow, site)?;
+                let key = self.alone.as_ref()?;
+                let held = match self.claim {
+                    Claim::Exclusive => local.try_hold(key, &self.flow, site)?,
+                    claim => local.try_hold_beside(key, &self.flow, claim, site)?,
+                };
                 Some(Guard::new(Held::Local(held)))
             }
             #[cfg(feature = "client")]
@@ -191,7 +192,9 @@ impl Lock {
     /// Waits in the queue of a name that is wanted by itself, where this process decides.
     fn enter<'a>(&'a self, wait_ms: u64, site: Site, cx: &mut Context<'_>) -> Entry<'a> {
         match (&self.rp.coordinator, &self.alone) {
-            (Coordinator::Local(local), Some(key)) if wait_ms > 0 && self.priority == 0 => {
+            (Coordinator::Local(local), Some(key))
+                if wait_ms > 0 && self.priority == 0 && self.claim == Claim::Exclusive =>
+            {
                 Queued::enter(local, key, &self.flow, wait_ms, site, cx)
             }
             _ => Entry::Elsewhere,
@@ -233,9 +236,9 @@ impl Lock {
         Acquire {
             request: None,
             names: self.names.to_vec(),
-            mode: self.mode,
-            permits: self.permits.map(|(permits, _)| permits),
-            take: self.permits.map_or(1, |(_, take)| take),
+            mode: self.claim.mode(),
+            permits: self.claim.permits(),
+            take: self.claim.take().unwrap_or(1),
             wait_ms,
             class: self.class,
             priority: self.priority,

@@ -1,11 +1,13 @@
 //! The names that are held, and who waits for them, as long as that needs no machine: granted, given back and handed
 //! over under one short lock.
 //!
-//! A name is in one of four states. *Absent*: free, and anyone may grant it here. *Held*: by one exclusive holder, who
-//! gives it back here. *Contended*: others wait, in a [`queue`]. *Managed*: the machine decides about it. Only who
+//! A name is in one of five states. *Absent*: free, and anyone may grant it here. *Held*: by one exclusive holder, who
+//! gives it back here. *Several*: by holders beside each other ([`several`]). *Contended*: others wait for the one who
+//! holds it, in a [`queue`]. *Managed*: the machine decides about it. Only who
 //! holds the machine's lock moves a name to or from *managed*, so no grant is decided in two places (L1).
 
 mod queue;
+mod several;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
@@ -19,6 +21,7 @@ use rustc_hash::FxSeededState;
 
 use self::queue::Contention;
 pub(super) use self::queue::{Entered, Polled, Taken, TakenWait, Waiting};
+use self::several::Several;
 use super::flows::Flows;
 use super::text::Text;
 use crate::owner::{Flow, Owner};
@@ -58,6 +61,8 @@ struct Table {
     places: u64,
     /// A queue that is not needed at the moment: names that are wanted often go back and forth.
     spare: Option<Box<Contention>>,
+    /// The same of several holders.
+    spare_several: Option<Box<Several>>,
 }
 
 /// A name as it is looked up.
@@ -76,6 +81,7 @@ struct Name {
 #[derive(Debug)]
 enum State {
     Held(Holder),
+    Several(Box<Several>),
     Contended(Box<Contention>),
     /// The machine decides about the name.
     Managed,
@@ -168,6 +174,7 @@ impl Shards {
                 table.shrink();
                 Released::Free
             }
+            Ok(found) if matches!(found.get().state, State::Several(_)) => table.leave(hash, token),
             Ok(_) => self.hand_over(&mut table, hash, token),
             Err(_) => Released::Elsewhere,
         }
@@ -256,6 +263,7 @@ impl Name {
     fn is_held_under(&self, token: Token) -> bool {
         match &self.state {
             State::Held(holder) => holder.token == token,
+            State::Several(several) => several.is_held_under(token),
             State::Contended(contention) => contention.holder.token == token,
             State::Managed => false,
         }

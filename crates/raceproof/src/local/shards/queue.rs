@@ -13,6 +13,7 @@ use std::task::Waker;
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
 use raceproof_core::local::{Site, Stats};
+use raceproof_core::lock::Claim;
 use raceproof_core::time::Time;
 
 use super::{Holder, Key, Name, Released, Shards, State, Table};
@@ -82,13 +83,20 @@ pub(in crate::local) enum Polled {
 /// What the machine takes over with a name.
 #[derive(Debug)]
 pub(in crate::local) struct Taken {
-    pub(in crate::local) holder: Holder,
+    pub(in crate::local) holders: Vec<(Holder, Claim)>,
     /// For how many ages it has been held since others asked for it.
     pub(in crate::local) ages: u32,
     /// The place whose owner has not claimed it.
     pub(in crate::local) unclaimed: Option<u64>,
     /// In the order they are served.
     pub(in crate::local) waits: Vec<TakenWait>,
+}
+
+impl Taken {
+    /// Nobody waits.
+    const fn calm(holders: Vec<(Holder, Claim)>) -> Self {
+        Self { holders, ages: 0, unclaimed: None, waits: Vec::new() }
+    }
 }
 
 /// A wait that the machine takes over.
@@ -122,7 +130,7 @@ impl Shards {
         let (holder, first) = match &name.state {
             State::Held(holder) => (holder, true),
             State::Contended(contention) => (&contention.holder, contention.live == 0),
-            State::Managed => return Entered::Elsewhere,
+            State::Several(_) | State::Managed => return Entered::Elsewhere,
         };
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX || !self.flows.wait(&who.owner, key) {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -251,7 +259,8 @@ impl Shards {
     pub(super) fn take(&self, name: &mut Name, contended: &mut usize) -> Option<Taken> {
         match std::mem::replace(&mut name.state, State::Managed) {
             State::Managed => None,
-            State::Held(holder) => Some(Taken { holder, ages: 0, unclaimed: None, waits: Vec::new() }),
+            State::Held(holder) => Some(Taken::calm(vec![(holder, Claim::Exclusive)])),
+            State::Several(several) => Some(Taken::calm(several.holders)),
             State::Contended(contention) => {
                 *contended -= 1;
                 let Contention { holder, granted, since, queue, live } = *contention;
@@ -267,7 +276,8 @@ impl Shards {
                     self.flows.moved(&wait.who.owner);
                 }
                 self.waiting.fetch_sub(waits.len() + usize::from(granted.is_some()), Ordering::SeqCst);
-                Some(Taken { holder, ages: age.wrapping_sub(since), unclaimed: granted, waits })
+                let holders = vec![(holder, Claim::Exclusive)];
+                Some(Taken { holders, ages: age.wrapping_sub(since), unclaimed: granted, waits })
             }
         }
     }
@@ -279,7 +289,11 @@ impl Shards {
         for shard in &self.shards {
             let table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
             for name in &table.names {
-                stats.held += usize::from(!matches!(name.state, State::Managed));
+                stats.held += match &name.state {
+                    State::Managed => 0,
+                    State::Several(several) => several.holders.len(),
+                    State::Held(_) | State::Contended(_) => 1,
+                };
                 if let State::Contended(contention) = &name.state {
                     stats.waiting += contention.live;
                     let first = contention.queue.iter().find(|wait| wait.who.is_some());

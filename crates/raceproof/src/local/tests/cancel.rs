@@ -141,7 +141,7 @@ fn l4_a_waker_that_owns_a_guard_may_go_at_any_point() {
         let mut wait = Box::pin(lock.acquire());
         for polls in 0..3 {
             // The machine's own lock is needed to give this one back.
-            let owned = at_once(rp.lock("b").shared().acquire());
+            let owned = at_once(rp.lock_all([format!("b{polls}"), format!("c{polls}")]).acquire());
             let waker = Arc::new(Owning(Some(owned))).into();
             assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "poll {polls}");
         }
@@ -164,7 +164,7 @@ fn at_once(acquire: impl Future<Output = Result<Guard, AcquireError>>) -> Guard 
 async fn l2_tokens_that_were_set_aside_and_not_used_are_given_later() {
     let rp = Raceproof::local();
     for expected in 1..50 {
-        drop(rp.lock("a").shared().try_acquire().await.unwrap());
+        drop(rp.lock_all(["a", "b"]).try_acquire().await.unwrap());
         assert_eq!(rp.lock("a").try_acquire().await.unwrap().token().as_u64(), 2 * expected);
     }
 }
