@@ -117,7 +117,7 @@ impl<E> Subscriber<E> {
         }
     }
 
-    /// [`recv`](Self::recv) for those who poll: an adapter to a stream is `stream::poll_fn` around it.
+    /// [`recv`](Self::recv) for those who poll. With the feature `stream` a subscriber is a stream as well.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).

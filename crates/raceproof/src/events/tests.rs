@@ -192,6 +192,12 @@ async fn b3_a_panicking_handler_is_reported_and_goes_on() {
         bus.publish(n).await.unwrap();
     }
     let before = bus.clone();
+    let counted = async {
+        while bus.stats().subscribers.iter().any(|subscriber| subscriber.panics != 1) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, counted).await.expect("each panic is counted");
     timeout(SOON, bus.drain()).await.expect("drained in time");
     let mut handled = handled.lock().unwrap().clone();
     handled.sort_unstable();

@@ -160,6 +160,10 @@ async fn t3_a_request_in_hand_is_finished_unless_it_is_to_be_dropped() {
             gated.in_hand(0).await;
             gated.gate.add_permits(1);
         } else {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(gated.worker.stats().in_hand, 1, "it is finished");
             gated.gate.add_permits(2);
         }
         assert_eq!(timeout(SOON, gated.worker.call(2)).await.expect("answered in time"), Ok(20));
