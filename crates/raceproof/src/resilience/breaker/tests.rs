@@ -74,6 +74,16 @@ async fn p1_a_result_from_before_the_trip_is_ignored() {
     }
 }
 
+#[test]
+fn p1_a_success_from_before_the_trip_is_stale_also_when_it_is_closed_again() {
+    let breaker = breaker();
+    let before = breaker.try_acquire().unwrap();
+    breaker.open();
+    breaker.close();
+    before.success();
+    assert_eq!((breaker.stats().successes, breaker.stats().stale), (0, 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn p1_a_cancelled_probe_frees_its_place() {
     let breaker = opened().await;
