@@ -120,3 +120,15 @@ async fn a_leading_event_is_handled_at_once() {
     assert_eq!(debounced.recv().await, Some(2));
     assert_eq!(began.elapsed(), ms(100));
 }
+
+#[tokio::test(start_paused = true)]
+async fn p4_a_flush_wakes_whoever_waits_for_what_was_pushed() {
+    let (debounce, mut debounced) = Debounce::builder(ms(100)).channel();
+    let began = Instant::now();
+    let receives = tokio::spawn(async move { (debounced.recv().await, began.elapsed()) });
+    debounce.push(1).unwrap();
+    tokio::task::yield_now().await;
+    assert!(debounce.flush());
+    assert_eq!(receives.await.unwrap(), (Some(1), Duration::ZERO));
+    assert_eq!(debounce.stats(), Stats { pushed: 1, handed_on: 1, pending: false });
+}
