@@ -17,11 +17,13 @@ use crate::world::net::LinkId;
 /// The longest time in which a grant can be claimed whose candidate is not there to be told.
 const CLAIM: u64 = 5 * SECOND;
 
-/// Who was named to follow, and when.
+/// Who was named to follow, when, and on which term: a copy of a campaign is told again of a term before it, which says
+/// nothing of who follows.
 #[derive(Clone, Copy, Debug)]
 struct Named {
     session: SessionId,
     at: Instant,
+    term: Token,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +125,7 @@ impl Elections {
                     && self.resigned.insert(resign.term)
                     && ledger.grants.get(&resign.term.as_u64()).is_some_and(|grant| grant.over.is_none())
                 {
-                    let named = Named { session, at: ledger.at };
+                    let named = Named { session, at: ledger.at, term: resign.term };
                     self.naming.insert(resign.term, (resign.election.clone(), named));
                 }
             }
@@ -203,7 +205,7 @@ impl Elections {
                     return Err(format!("{:?} had term {newest}, and then {}", leader.election, leader.term));
                 }
                 *newest = leader.term.max(*newest);
-                self.follows(ledger, &leader.election, leader.session)
+                self.follows(ledger, &leader.election, leader.term, leader.session)
             }
             (Response::Observing(state), Request::Observe { election }) => {
                 self.observing.insert((link, election.clone()));
@@ -222,7 +224,7 @@ impl Elections {
 
     fn leads(&mut self, election: &Arc<str>, term: Token, session: SessionId) -> Result<(), String> {
         let leader = *self.leaders.entry((election.clone(), term)).or_insert(session);
-        if self.named.get(election).is_some_and(|named| named.session == session) {
+        if self.named.get(election).is_some_and(|named| named.session == session && named.term < term) {
             self.named.remove(election);
         }
         // Served before the resignation was answered, which a retry may be much later.
@@ -235,9 +237,12 @@ impl Elections {
     }
 
     /// The next leader is the one that was named, if it still stands.
-    fn follows(&mut self, ledger: &Ledger, election: &Arc<str>, session: SessionId) -> Result<(), String> {
+    fn follows(&mut self, ledger: &Ledger, election: &Arc<str>, term: Token, session: SessionId) -> Result<(), String> {
+        if self.named.get(election).is_some_and(|named| named.term > term) {
+            return Ok(());
+        }
         let named = self.named.remove(election).filter(|named| named.session != session);
-        let Some(Named { session: named, at }) = named else { return Ok(()) };
+        let Some(Named { session: named, at, .. }) = named else { return Ok(()) };
         let Some(leads) = ledger.sessions.get(&named.as_u64()) else { return Ok(()) };
         // Whoever is not there to be told has a while to claim the lead, and then it passes on (L4). A clock that runs
         // fast makes it shorter.
@@ -321,7 +326,11 @@ mod tests {
     }
 
     fn campaign() -> Request {
-        let request = Some(RequestId::new("c"));
+        campaign_as("c")
+    }
+
+    fn campaign_as(id: &str) -> Request {
+        let request = Some(RequestId::new(id));
         Request::Campaign(Campaign { election: "e".into(), request, value: "".into(), wait_ms: 1_000 })
     }
 
@@ -406,6 +415,27 @@ mod tests {
             bench.comes_back();
             bench.ask(4, campaign());
             assert!(bench.another_leads(led, at).is_err(), "at {at}");
+        }
+    }
+
+    #[test]
+    fn e7_a_copy_of_a_campaign_is_told_of_an_earlier_term_and_takes_nothing_from_the_successor() {
+        for copy_of in [2, 3] {
+            let mut bench = Bench::new();
+            let before = bench.ask(copy_of, campaign_as("copied"));
+            bench.answer(copy_of, before, elected(4, copy_of as u64)).expect("fine");
+            let (led, copy, stands) =
+                (bench.ask(1, campaign()), bench.ask(copy_of, campaign_as("copied")), bench.ask(3, campaign()));
+            bench.ask(2, campaign());
+            bench.answer(1, led, elected(5, 1)).expect("fine");
+            let resign = Resign { election: "e".into(), term: Token::new(5), to: Some(SessionId::new(2)) };
+            let seq = bench.ask(1, Request::Resign(resign));
+            bench.answer(1, seq, Response::Released {}).expect("fine");
+            assert!(bench.answer(copy_of, copy, elected(4, copy_of as u64)).is_ok(), "it led before");
+            assert!(
+                bench.answer(3, stands, elected(6, 3)).is_err(),
+                "another leads after the one that was handed over"
+            );
         }
     }
 
