@@ -5,6 +5,7 @@
 
 mod elections;
 mod frozen;
+mod moved;
 mod partition;
 mod process;
 mod proxy;
