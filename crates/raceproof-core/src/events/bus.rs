@@ -180,15 +180,12 @@ impl<T: Clone, W> Bus<T, W> {
         let count = max.max(1).min(self.ring.len().saturating_sub(start));
         reader.next = first + count as u64;
         let waited_for = reader.policy == Policy::Wait;
-        // Only who was among the last can have been what the oldest events were kept for. What nobody else reads is
-        // moved, not shared.
-        let spent = if first <= base + self.config.replay as u64 { self.spent() } else { 0 };
-        let (before, own) = (spent.min(start), spent.saturating_sub(start).min(count));
-        out.spent.extend(self.ring.drain(..before));
-        // Of its own there are some only if all before them are gone.
-        taken.extend(self.ring.drain(..own));
-        let start = start - before;
-        taken.extend(self.ring.range(start..start + count - own).cloned());
+        taken.extend(self.ring.range(start..start + count).cloned());
+        // Only who was among the last can have been what the oldest events were kept for.
+        let replay = self.config.replay as u64;
+        if first <= base + replay {
+            self.trim(out);
+        }
         if waited_for && !self.writers.is_empty() {
             self.admit(out);
         }
@@ -354,16 +351,12 @@ impl<T: Clone, W> Bus<T, W> {
 
     /// Lets go of what everybody has read and no later subscriber may ask for.
     fn trim(&mut self, out: &mut Outputs<T, W>) {
-        let spent = self.spent();
-        out.spent.extend(self.ring.drain(..spent));
-    }
-
-    /// How many of the oldest events everybody has read and no later subscriber may ask for.
-    fn spent(&self) -> usize {
         let head = self.head;
         let replay = if self.closed { 0 } else { self.config.replay as u64 };
         let unread = self.readers.iter().map(|reader| reader.oldest(head)).min().unwrap_or(head);
         let keep = unread.min(head.saturating_sub(replay));
-        usize::try_from(keep.saturating_sub(self.base())).unwrap_or(usize::MAX).min(self.ring.len())
+        let spent = keep.saturating_sub(self.base());
+        let spent = usize::try_from(spent).unwrap_or(usize::MAX).min(self.ring.len());
+        out.spent.extend(self.ring.drain(..spent));
     }
 }
