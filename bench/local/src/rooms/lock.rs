@@ -1,7 +1,6 @@
 //! A keyed lock, beside `tokio::sync::Mutex`, which has no keys, and a map of such mutexes.
 //!
-//! `raceproof` keeps its handle of the lock, `raceproof-by-name` makes one for each cycle. `diagnosed` is the lock around a
-//! value, with what it always knows for its report of deadlocks.
+//! `raceproof` keeps its handle of the lock, `raceproof-by-name` makes one for each cycle.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +8,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use anyhow::Result;
 use dashmap::DashMap;
-use raceproof::lock::AsyncLock;
 use tokio::task::JoinSet;
 
 use crate::frame::{Room, Row, Sample, Stopwatch, live_bytes, repeat};
@@ -26,12 +24,6 @@ pub(crate) fn room() -> Room {
             if tasks == 1 { row.target(Kept::NAME, TokioMutex::NAME, 1.5) } else { row }
         })
         .collect();
-    rows.push(
-        Row::new("diagnosed", 400_000)
-            .system(TokioMutex::NAME, |times| measure::<TokioMutex>(1, times))
-            .system(Value::NAME, |times| measure::<Value>(1, times))
-            .target(Value::NAME, TokioMutex::NAME, 1.4),
-    );
     rows.push(
         Row::new("keys-1000000", KEYS)
             .system(DashMutexes::NAME, many_keys::<DashMutexes>)
@@ -114,25 +106,6 @@ impl Lockable for Kept {
 
     fn new() -> Self {
         Self(raceproof::Raceproof::local().lock("key"))
-    }
-
-    async fn cycle(&self, _: &Arc<str>, body: impl FnOnce() + Send) -> Result<()> {
-        let guard = self.0.acquire().await?;
-        body();
-        drop(guard);
-        Ok(())
-    }
-}
-
-/// A lock of one value, which always knows who holds it, since when, from which line, and who waits for whom.
-#[derive(Clone)]
-struct Value(AsyncLock<()>);
-
-impl Lockable for Value {
-    const NAME: &'static str = "raceproof";
-
-    fn new() -> Self {
-        Self(AsyncLock::new(()))
     }
 
     async fn cycle(&self, _: &Arc<str>, body: impl FnOnce() + Send) -> Result<()> {

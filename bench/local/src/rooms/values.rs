@@ -12,7 +12,7 @@ use crate::frame::{Row, repeat, warm_up};
 const OURS: &str = "raceproof";
 
 pub(super) fn rows() -> [Row; 3] {
-    let value = Row::new("value", 400_000)
+    let value = Row::new("diagnosed", 400_000)
         .system("tokio-mutex", |times| async move {
             let value = Arc::new(tokio::sync::Mutex::new(0_u64));
             let sample = repeat(times, || add(&value)).await?;
