@@ -7,7 +7,7 @@ use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::rand::Rng;
 use shuttle::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, given_up_after, polls};
 
 type Numbers = Cache<u8, u64, String>;
 
@@ -48,7 +48,7 @@ fn k1_one_load_whoever_gives_up() {
             let callers: Vec<_> = (0..3)
                 .map(|caller| {
                     let (cache, source) = (cache.clone(), Arc::clone(&source));
-                    let polls = shuttle::rand::thread_rng().gen_range(0..4);
+                    let polls = polls(4);
                     spawn(async move {
                         if caller == 0 {
                             let _ = given_up_after(polls, source.through(&cache)).await;

@@ -8,7 +8,7 @@ use raceproof::resilience::debounce::Builder;
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::Mutex;
 
-use super::{check, given_up_after, some_polls};
+use super::{check, given_up_after, polls};
 
 /// Hands on all that was pushed, in order.
 fn lists() -> Builder<Vec<u32>> {
@@ -32,7 +32,7 @@ fn p4_every_event_is_received_once_whenever_a_receive_is_given_up() {
             let pushers = [pushes(debounce.clone(), [1, 2]), pushes(debounce, [3, 4])];
             let mut received = Vec::new();
             loop {
-                match given_up_after(some_polls(4), debounced.recv()).await {
+                match given_up_after(polls(5), debounced.recv()).await {
                     Some(Some(events)) => received.extend(events),
                     Some(None) => break,
                     None => yield_now().await,
@@ -74,7 +74,7 @@ fn p4_close_hands_on_what_waits_whoever_gives_the_close_up() {
                 }
             });
             let gives_up = spawn({
-                let (debounce, polls) = (debounce.clone(), some_polls(3));
+                let (debounce, polls) = (debounce.clone(), polls(4));
                 async move { given_up_after(polls, debounce.close()).await }
             });
             debounce.close().await;

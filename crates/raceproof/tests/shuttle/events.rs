@@ -4,18 +4,13 @@ use std::sync::Arc;
 
 use raceproof::events::{Bus, Policy, PublishError, Received, RecvError, Subscriber};
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
-use shuttle::rand::Rng;
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, finish, given_up_after, polls};
 
 /// A publisher's number and its event's.
 type Event = (u32, u32);
-
-fn polls(most: usize) -> usize {
-    shuttle::rand::thread_rng().gen_range(0..most)
-}
 
 /// Everything that comes, and the number of events in gaps.
 fn read_all(mut subscriber: Subscriber<Event>) -> JoinHandle<(Vec<Event>, u64, RecvError)> {
@@ -38,14 +33,6 @@ fn read_all(mut subscriber: Subscriber<Event>) -> JoinHandle<(Vec<Event>, u64, R
     })
 }
 
-async fn finish<T: 'static>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
-    let mut results = Vec::new();
-    for task in tasks {
-        results.push(task.await.unwrap());
-    }
-    results
-}
-
 fn publishers(bus: &Bus<Event>, events: u32) -> Vec<JoinHandle<()>> {
     let publisher = |publisher| {
         let bus = bus.clone();
@@ -66,7 +53,7 @@ fn b1_b2_everybody_sees_one_order_and_loses_nothing() {
             let readers = ["one", "two"].map(|name| read_all(bus.subscribe(name).receiver().unwrap()));
             finish(publishers(&bus, 3)).await;
             bus.close();
-            let seen = finish(readers.into()).await;
+            let seen = finish(readers).await;
             assert_eq!(seen[0], seen[1], "B1: two orders");
             let (events, missed, error) = &seen[0];
             assert_eq!((events.len(), *missed, *error), (6, 0, RecvError::Closed));

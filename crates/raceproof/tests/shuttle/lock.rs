@@ -5,19 +5,10 @@ use std::sync::Arc;
 
 use raceproof::AcquireError;
 use raceproof::lock::{AsyncLock, Locks, Semaphores, Stats};
-use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
-use shuttle::rand::Rng;
+use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
-use super::{check, given_up_after};
-
-async fn finish<T: 'static>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
-    let mut results = Vec::new();
-    for task in tasks.into_iter().collect::<Vec<_>>() {
-        results.push(task.await.unwrap());
-    }
-    results
-}
+use super::{check, finish, given_up_after, polls};
 
 #[test]
 fn l1_a_value_is_lent_to_one_at_a_time() {
@@ -49,7 +40,7 @@ fn l1_l4_whoever_gives_up_leaves_the_value_behind() {
             let tasks = (0..4).map(|task| {
                 let value = value.clone().owner(format!("{task}"));
                 spawn(async move {
-                    let polls = if task == 0 { usize::MAX } else { shuttle::rand::thread_rng().gen_range(0..4) };
+                    let polls = if task == 0 { usize::MAX } else { polls(4) };
                     let Some(guard) = given_up_after(polls, value.acquire()).await else { return 0 };
                     *guard.unwrap() += 1;
                     1
@@ -72,7 +63,7 @@ fn l4_no_permit_is_lost_whoever_gives_up() {
                 let (pool, out) = (pools.semaphore("a").owner(format!("{task}")), Arc::clone(&out));
                 spawn(async move {
                     let take = 1 + task % 3;
-                    let polls = if task == 0 { usize::MAX } else { shuttle::rand::thread_rng().gen_range(0..4) };
+                    let polls = if task == 0 { usize::MAX } else { polls(4) };
                     let Some(guard) = given_up_after(polls, pool.acquire_many(take)).await else { return };
                     let guard = guard.unwrap();
                     assert!(out.fetch_add(take, Ordering::SeqCst) + take <= 3, "L1: more than there are");
@@ -97,7 +88,7 @@ fn l1_readers_and_writers_of_one_key() {
                 let (lock, inside) = (locks.lock("a").owner(format!("{task}")), Arc::clone(&inside));
                 spawn(async move {
                     let (lock, weight) = if task < 2 { (lock.shared(), 1) } else { (lock, 100) };
-                    let polls = if task == 3 { shuttle::rand::thread_rng().gen_range(0..4) } else { usize::MAX };
+                    let polls = if task == 3 { polls(4) } else { usize::MAX };
                     let Some(guard) = given_up_after(polls, lock.acquire()).await else { return };
                     let guard = guard.unwrap();
                     let others = inside.fetch_add(weight, Ordering::SeqCst);

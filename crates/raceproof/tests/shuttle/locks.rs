@@ -8,7 +8,7 @@ use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
 use shuttle::rand::Rng;
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, finish, given_up_after, polls};
 
 /// What a lock protects: who is inside, and the last token that was.
 #[derive(Default)]
@@ -29,14 +29,6 @@ impl Inside {
     }
 }
 
-async fn finish<T: 'static>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
-    let mut results = Vec::new();
-    for task in tasks {
-        results.push(task.await.unwrap());
-    }
-    results
-}
-
 async fn assert_unused(rp: &Raceproof) {
     assert!(rp.locks(Page::default()).await.unwrap().locks.is_empty(), "something is left");
     drop(rp.lock("a").owner("last").try_acquire().await.expect("L4: somebody who is gone holds it"));
@@ -55,7 +47,7 @@ fn l1_l2_l10_a_lock_goes_from_hand_to_hand() {
                     }
                 })
             });
-            finish(tasks.collect()).await;
+            finish(tasks).await;
             assert_unused(&rp).await;
         });
     });
@@ -69,7 +61,7 @@ fn l1_l4_whoever_gives_up_at_any_await_holds_nothing_and_keeps_nobody_out() {
             let tasks = (0..4).map(|task| {
                 let (lock, inside) = (rp.lock("a").owner(format!("{task}")), Arc::clone(&inside));
                 spawn(async move {
-                    let polls = if task == 0 { usize::MAX } else { shuttle::rand::thread_rng().gen_range(0..4) };
+                    let polls = if task == 0 { usize::MAX } else { polls(4) };
                     if polls == usize::MAX {
                         inside.visit(lock.acquire().await.unwrap()).await;
                     } else if let Some(guard) = given_up_after(polls, lock.acquire()).await {
@@ -77,7 +69,7 @@ fn l1_l4_whoever_gives_up_at_any_await_holds_nothing_and_keeps_nobody_out() {
                     }
                 })
             });
-            finish(tasks.collect()).await;
+            finish(tasks).await;
             assert_unused(&rp).await;
         });
     });
@@ -148,7 +140,7 @@ fn l6_of_a_cycle_exactly_one_is_refused() {
                     refused
                 })
             });
-            let refused: usize = finish(tasks.into()).await.into_iter().sum();
+            let refused: usize = finish(tasks).await.into_iter().sum();
             assert_eq!(refused, 1, "L6: of the two in a cycle, so many were refused");
             assert_unused(&rp).await;
         });

@@ -21,6 +21,7 @@ mod worker;
 use std::pin::pin;
 use std::task::Poll;
 
+use shuttle::future::JoinHandle;
 use shuttle::rand::Rng as _;
 
 /// In how many orders a test runs.
@@ -37,9 +38,18 @@ fn check(test: impl Fn() + Send + Sync + Copy + 'static) {
     shuttle::check_pct(seeded, ORDERS, 3);
 }
 
-/// After how many polls to give up: about as many as there are to be had, or one more.
-fn some_polls(most: usize) -> usize {
-    shuttle::rand::thread_rng().gen_range(0..=most)
+/// After how many polls to give up: fewer than these, which are best one more than there are to be had.
+fn polls(below: usize) -> usize {
+    shuttle::rand::thread_rng().gen_range(0..below)
+}
+
+/// What the tasks return, when all have ended.
+async fn finish<T: 'static>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    let mut results = Vec::new();
+    for task in tasks.into_iter().collect::<Vec<_>>() {
+        results.push(task.await.unwrap());
+    }
+    results
 }
 
 /// Polls a future to its end, or gives it up at the poll after the next `polls`; `usize::MAX` is for ever.

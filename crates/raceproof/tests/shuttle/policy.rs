@@ -9,7 +9,7 @@ use raceproof::resilience::{Policy, PolicyError, Retry};
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
-use super::{check, given_up_after, some_polls};
+use super::{check, given_up_after, polls};
 
 const CALLERS: usize = 3;
 
@@ -41,7 +41,7 @@ fn p1_no_two_probes_are_under_way_whoever_is_given_up() {
             let under_way = Arc::new(UnderWay::default());
             let callers: Vec<_> = (0..CALLERS)
                 .map(|_| {
-                    let (breaker, under_way, polls) = (breaker.clone(), Arc::clone(&under_way), some_polls(2));
+                    let (breaker, under_way, polls) = (breaker.clone(), Arc::clone(&under_way), polls(3));
                     spawn(async move {
                         // It fails, so whoever comes next is a probe again.
                         let call = breaker.call(async {
@@ -78,7 +78,7 @@ fn p1_p2_a_policy_gives_everything_back_wherever_it_is_given_up() {
             let (under_way, made) = (Arc::new(UnderWay::default()), Arc::new(AtomicU32::new(0)));
             let callers: Vec<_> = (0..CALLERS)
                 .map(|_| {
-                    let (policy, polls) = (policy.clone(), some_polls(9));
+                    let (policy, polls) = (policy.clone(), polls(10));
                     let (under_way, made) = (Arc::clone(&under_way), Arc::clone(&made));
                     spawn(async move {
                         let operation = || async {

@@ -7,7 +7,7 @@ use raceproof::resilience::recovery::{Outcome, Recovery, Severity, Strategy};
 use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
-use super::{check, given_up_after, some_polls};
+use super::{check, given_up_after, polls};
 
 #[derive(Default)]
 struct Runs {
@@ -35,7 +35,7 @@ fn one_attempt_at_a_time_which_outlives_whoever_began_it() {
             let recovery = Recovery::builder().strategy("files", strategy, run).build();
             let reports: Vec<_> = (0..3)
                 .map(|_| {
-                    let (recovery, polls) = (recovery.clone(), some_polls(4));
+                    let (recovery, polls) = (recovery.clone(), polls(5));
                     spawn(async move {
                         let report = recovery.report("files", Severity::High, "gone");
                         given_up_after(polls, report).await

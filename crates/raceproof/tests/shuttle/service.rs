@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use raceproof::service::{GetError, Phase, Service};
 use shuttle::future::{block_on, spawn, yield_now};
-use shuttle::rand::Rng;
 use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, given_up_after, polls};
 
 /// What is seen of the initialisations and clean-ups.
 #[derive(Default)]
@@ -73,7 +72,7 @@ fn v1_v2_callers_share_one_value_whoever_gives_up() {
             let callers: Vec<_> = (0..3)
                 .map(|caller| {
                     let service = service.clone();
-                    let polls = shuttle::rand::thread_rng().gen_range(0..4);
+                    let polls = polls(4);
                     spawn(async move {
                         if caller == 0 {
                             // It may be the one who started it.
@@ -105,7 +104,7 @@ fn v1_every_value_that_is_given_up_is_cleaned_up_once() {
                     spawn(async move {
                         let mut reader = service.reader();
                         for _ in 0..3 {
-                            let polls = shuttle::rand::thread_rng().gen_range(0..6);
+                            let polls = polls(6);
                             match given_up_after(polls, reader.get()).await {
                                 None => {}
                                 Some(Ok(value)) => assert!(*value > 0),
@@ -119,7 +118,7 @@ fn v1_every_value_that_is_given_up_is_cleaned_up_once() {
                 let service = service.clone();
                 async move {
                     service.reset().await.unwrap();
-                    let polls = shuttle::rand::thread_rng().gen_range(0..4);
+                    let polls = polls(4);
                     let _ = given_up_after(polls, service.reset()).await;
                 }
             });

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use raceproof::startup::{Running, StartError, Startup, State, Unit};
 use shuttle::future::{block_on, spawn, yield_now};
-use shuttle::rand::Rng;
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, given_up_after, polls};
 
 /// Each service with what it depends on.
 const SERVICES: [(&str, &[usize]); 4] = [("http", &[1, 2]), ("cache", &[3]), ("queue", &[3]), ("database", &[])];
@@ -89,10 +88,6 @@ impl World {
     }
 }
 
-fn polls(most: usize) -> usize {
-    shuttle::rand::thread_rng().gen_range(0..most)
-}
-
 async fn shut_down(app: Running) {
     for _ in 0..polls(12) {
         yield_now().await;
@@ -136,7 +131,7 @@ fn v4_a_failure_or_a_start_that_is_given_up_leaves_nothing_up() {
     check(|| {
         block_on(async {
             let world = Arc::new(World::default());
-            let fails = shuttle::rand::thread_rng().gen_range(0..5);
+            let fails = polls(5);
             let startup = world.startup((fails < 4).then_some(fails), None);
             match given_up_after(1 + polls(20), startup.start()).await {
                 None => {}

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raceproof::task::{CancelToken, Outcome, Overlap, Restart, Supervisor, TaskHandle};
-use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
-use shuttle::rand::Rng;
+use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, finish, given_up_after, polls};
 
 /// Counts the bodies that live.
 struct Inside(Arc<AtomicU32>);
@@ -24,18 +23,6 @@ impl Drop for Inside {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
-}
-
-fn polls(most: usize) -> usize {
-    shuttle::rand::thread_rng().gen_range(0..most)
-}
-
-async fn finish<T: 'static>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
-    let mut results = Vec::new();
-    for task in tasks {
-        results.push(task.await.unwrap());
-    }
-    results
 }
 
 /// Not a panic that prints: there are many.

@@ -7,7 +7,7 @@ use raceproof::resilience::Throttle;
 use raceproof::resilience::limiter::{KeyedRateLimiter, Quota, RateLimiter};
 use shuttle::future::{block_on, spawn};
 
-use super::{check, given_up_after, some_polls};
+use super::{check, given_up_after, polls};
 
 const CALLERS: usize = 3;
 
@@ -19,7 +19,7 @@ where
 {
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
-            let (wait, polls) = (wait(), some_polls(6));
+            let (wait, polls) = (wait(), polls(7));
             spawn(async move { if caller == 0 { given_up_after(polls, wait).await } else { Some(wait.await) } })
         })
         .collect();
@@ -73,7 +73,7 @@ fn p3_a_queue_that_is_full_refuses_and_is_never_left_full() {
             let throttle = Throttle::with_waiting_max(Duration::from_secs(1), 2);
             let callers: Vec<_> = (0..CALLERS)
                 .map(|_| {
-                    let (throttle, polls) = (throttle.clone(), some_polls(6));
+                    let (throttle, polls) = (throttle.clone(), polls(7));
                     spawn(async move { given_up_after(polls, async { throttle.begin().await.is_ok() }).await })
                 })
                 .collect();

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raceproof::worker::{Builder, CallError, Worker};
-use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
-use shuttle::rand::Rng;
+use shuttle::future::{block_on, spawn, yield_now};
 use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicU32, Ordering};
 
-use super::{check, given_up_after};
+use super::{check, finish, given_up_after, polls};
 
 /// What the handlers have seen.
 #[derive(Default)]
@@ -72,18 +71,6 @@ fn worker(builder: Builder, at_a_time: u32) -> (Worker<u32, u32>, Arc<Seen>) {
         }
     });
     (worker.unwrap(), seen)
-}
-
-fn polls(most: usize) -> usize {
-    shuttle::rand::thread_rng().gen_range(0..most)
-}
-
-async fn finish<T: 'static>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
-    let mut results = Vec::new();
-    for task in tasks {
-        results.push(task.await.unwrap());
-    }
-    results
 }
 
 #[test]
@@ -229,7 +216,7 @@ fn t1_a_panic_costs_the_request_in_hand_and_no_other() {
                     let worker = worker.clone();
                     spawn(async move { worker.call(n).await })
                 };
-                let answers = finish([1, 7, 2, 7, 3].map(caller).into()).await;
+                let answers = finish([1, 7, 2, 7, 3].map(caller)).await;
                 let panicked = |answer: &Result<u32, CallError<u32>>| matches!(answer, Err(CallError::Panicked(_)));
                 assert_eq!(answers.iter().filter(|answer| panicked(answer)).count(), 2);
                 let answered: Vec<u32> = answers.into_iter().flatten().collect();
