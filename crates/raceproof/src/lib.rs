@@ -56,7 +56,6 @@ pub mod lock;
 mod names;
 mod observer;
 mod owner;
-mod panic;
 mod query;
 pub mod registry;
 pub mod resilience;

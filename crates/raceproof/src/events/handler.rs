@@ -7,8 +7,7 @@ use tokio::sync::Notify;
 
 use super::subscribe::OnGap;
 use super::subscriber::{Received, Subscriber};
-use crate::panic::caught;
-use crate::rt::{JoinHandle, Runtime};
+use crate::rt::{JoinHandle, Runtime, caught};
 
 /// A handler that panicked (B3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +89,7 @@ where
 {
     loop {
         // The filter and the hook are foreign code as well.
-        let step = caught(async {
+        let step = caught(|| async {
             let received = tokio::select! {
                 biased;
                 () = stop.notified() => return false,
@@ -110,16 +109,16 @@ where
         match step.await {
             Ok(true) => {}
             Ok(false) => return,
-            Err(message) => report(&subscriber, message),
+            Err(message) => report(&subscriber, &message),
         }
     }
 }
 
-fn report<E>(subscriber: &Subscriber<E>, message: String) {
+fn report<E>(subscriber: &Subscriber<E>, message: &str) {
     subscriber.count_panic();
     tracing::error!(subscriber = subscriber.name(), panic = message, "a handler of events panicked");
     if let Some(hook) = &subscriber.shared().on_panic {
-        let panic = HandlerPanic { subscriber: subscriber.name().to_owned(), message };
+        let panic = HandlerPanic { subscriber: subscriber.name().to_owned(), message: message.to_owned() };
         if catch_unwind(AssertUnwindSafe(|| hook(&panic))).is_err() {
             tracing::error!(subscriber = subscriber.name(), "the hook for panics panicked itself");
         }

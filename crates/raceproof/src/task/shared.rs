@@ -18,8 +18,7 @@ use super::error::SpawnError;
 use super::handle::TaskHandle;
 use super::token::CancelToken;
 use crate::events::Bus;
-use crate::panic::caught;
-use crate::rt::{AbortHandle, Clock, Runtime, message};
+use crate::rt::{AbortHandle, Clock, Runtime, caught, message};
 use crate::sync::{Mutex, MutexGuard};
 
 /// So many events are kept for a watcher that is slow.
@@ -247,10 +246,10 @@ impl Drop for Report {
 
 /// The report is made first and dropped last, so that a name is free only after all that its body owned is dropped.
 async fn drive(mut report: Report, mut body: Body, cancel: CancelToken) {
-    report.end = match caught(body.run(cancel)).await {
+    report.end = match caught(|| body.run(cancel)).await {
         Ok(Ok(())) => End::Completed,
         Ok(Err(error)) => End::Failed(error),
-        Err(message) => End::Panicked(message),
+        Err(message) => End::Panicked(message.to_string()),
     };
     report.body = Some(body);
 }

@@ -11,7 +11,7 @@ use tokio::task::coop::poll_proceed;
 
 use super::handler::Handler;
 use super::shared::{Fault, Job, Shared, expire};
-use crate::panic::caught;
+use crate::rt::caught;
 
 /// One of the workers. Dropping it, wherever its task is, gives its place up.
 struct Place<Q, R> {
@@ -37,12 +37,12 @@ pub(super) async fn run<Q, R, H>(
 {
     let mut place = Place { shared, id, has_request: false, expired: Vec::new() };
     loop {
-        let (message, reply) = match caught(async { make() }).await {
+        let (message, reply) = match caught(|| async { make() }).await {
             Ok(mut handler) => {
                 let panicked = place.serve(&mut handler, drops_abandoned).await;
                 // It is foreign code that may panic, too; there is nobody to be told of it but the log.
-                if let Err(message) = caught(async { drop(handler) }).await {
-                    tracing::error!(worker = &*place.shared.name, panic = message, "a handler panicked when dropped");
+                if let Err(message) = caught(|| async { drop(handler) }).await {
+                    tracing::error!(worker = &*place.shared.name, panic = &*message, "a handler panicked when dropped");
                 }
                 match panicked {
                     Some((message, reply)) => (message, Some(reply)),
@@ -54,7 +54,7 @@ pub(super) async fn run<Q, R, H>(
         let next = place.panicked(&message);
         if let Some(reply) = reply {
             // Last, so that who has the answer finds it counted.
-            send(reply, Err(Fault::Panicked(message)));
+            send(reply, Err(Fault::Panicked(message.to_string())));
         }
         match next {
             Next::Restart { after } if after.is_zero() => {}
@@ -76,7 +76,7 @@ fn send<Q, R>(reply: Reply<Q, R>, answer: Result<R, Fault<Q>>) {
 
 impl<Q, R> Place<Q, R> {
     /// Answers requests until there are no more, or until it panics; then, what it said, and who has to be told.
-    async fn serve<H>(&mut self, handler: &mut H, drops_abandoned: bool) -> Option<(String, Reply<Q, R>)>
+    async fn serve<H>(&mut self, handler: &mut H, drops_abandoned: bool) -> Option<(Arc<str>, Reply<Q, R>)>
     where
         H: Handler<Q, Reply = R>,
     {
@@ -91,7 +91,7 @@ impl<Q, R> Place<Q, R> {
                 next
             });
             let Job { request, mut reply } = next.await?;
-            let answer = caught(async { handler.handle(request).await });
+            let answer = caught(|| handler.handle(request));
             let answer = if drops_abandoned {
                 tokio::select! {
                     biased;

@@ -19,8 +19,7 @@ use tracing::Instrument as _;
 
 pub use self::receiver::Debounced;
 use super::clock::Clock;
-use crate::panic::caught;
-use crate::rt::Runtime;
+use crate::rt::{Runtime, caught};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Takes many events and hands the newest of them on when it was quiet for a while. Clones push to the same place.
@@ -168,7 +167,7 @@ impl<T> Builder<T> {
         Runtime::current().expect("spawned outside of a Tokio runtime").spawn(async move {
             while let Some(value) = debounced.recv().await {
                 let span = tracing::debug_span!("raceproof.debounce");
-                if let Err(message) = caught(async { handler(value).await }).instrument(span).await {
+                if let Err(message) = caught(|| handler(value)).instrument(span).await {
                     tracing::error!(panic = &*message, "a debounced handler panicked");
                 }
             }

@@ -19,8 +19,7 @@ use tracing::Instrument as _;
 
 pub use self::builder::Builder;
 use super::clock::Clock;
-use crate::panic::caught;
-use crate::rt::{BoxFuture, Runtime, message};
+use crate::rt::{BoxFuture, Runtime, caught, message};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Takes errors, and runs what recovers from them. Clones share everything.
@@ -255,8 +254,8 @@ impl<C: Ord + Clone + Send + Sync + 'static> Running<C> {
         };
         let number = self.attempt.number;
         let span = tracing::debug_span!("raceproof.recovery", attempt = number);
-        let attempt = caught(async move { strategy(number).await }).instrument(span);
-        let result = attempt.await.unwrap_or_else(|panic| Err(Arc::from(panic)));
+        let attempt = caught(|| strategy(number)).instrument(span);
+        let result = attempt.await.unwrap_or_else(Err);
         match result {
             Ok(()) => {
                 self.inner.ended(&self.category, self.attempt, Ending::Recovered);
