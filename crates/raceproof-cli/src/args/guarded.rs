@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use raceproof::config::duration;
 use raceproof_core::guard::{OnLost, code};
 use raceproof_core::wire::Class;
 
-use super::{Client, duration};
+use super::Client;
 
 pub(super) const LOCK_HELP: &str = "\
 Waits until it has every lock that is named, runs the command, and gives the locks back once the command and \

@@ -136,23 +136,13 @@ pub(crate) enum ColorArg {
     Never,
 }
 
-/// Parses a duration with its unit.
-pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if text.bytes().any(|byte| byte.is_ascii_alphabetic()) => Ok(duration),
-        Ok(_) => Err("a unit is missing: 10s, 250ms, 2m".into()),
-        Err(humantime::DurationError::UnknownUnit { unit, value, .. }) if unit.is_empty() => {
-            Err(format!("a unit is missing: {value}s, {value}ms, {value}m"))
-        }
-        Err(_) => Err("write it as 10s, 250ms, 2m, 1h30m".into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use clap::CommandFactory as _;
+
+    use raceproof::config::duration;
 
     use super::*;
 

@@ -2,7 +2,9 @@
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use crate::args::{ClassArg, ColorArg, LogFormat, OnLostArg, StoreArg, duration, ttl};
+use raceproof::config::duration;
+
+use crate::args::{ClassArg, ColorArg, LogFormat, OnLostArg, StoreArg, ttl};
 
 /// A setting.
 #[derive(Debug)]

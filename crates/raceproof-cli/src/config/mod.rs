@@ -122,7 +122,7 @@ impl Settings {
 
     /// A duration that has a default.
     pub(crate) fn duration(&self, key: &str) -> Duration {
-        let duration = self.text(key).and_then(|text| crate::args::duration(text).ok());
+        let duration = self.text(key).and_then(|text| raceproof::config::duration(text).ok());
         duration.expect("it has a default, and every value was checked when it was loaded")
     }
 

@@ -61,4 +61,6 @@ pub use self::rooms::{
 #[cfg(feature = "config")]
 pub use self::schema::{KeyInfo, Room};
 #[cfg(feature = "config")]
+pub use self::setting::duration;
+#[cfg(feature = "config")]
 pub use self::table::reference;

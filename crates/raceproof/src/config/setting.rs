@@ -69,18 +69,26 @@ impl Setting for f64 {
     }
 }
 
+/// Reads a length of time as the settings have it: with its unit, as in `10s`, `250ms` or `1h30m`.
+///
+/// # Errors
+/// What is wrong with the text and how to write it, to be put after what it is the value of.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if text.bytes().any(|byte| byte.is_ascii_alphabetic()) => Ok(duration),
+        Ok(_) => Err("a unit is missing: 10s, 250ms, 2m".into()),
+        Err(humantime::DurationError::UnknownUnit { unit, value, .. }) if unit.is_empty() => {
+            Err(format!("a unit is missing: {value}s, {value}ms, {value}m"))
+        }
+        Err(_) => Err("write it as 10s, 250ms, 2m, 1h30m".into()),
+    }
+}
+
 impl Setting for Duration {
     const KIND: &'static str = "duration";
 
     fn read(text: &str) -> Result<Self, String> {
-        match humantime::parse_duration(text) {
-            Ok(duration) if text.bytes().any(|byte| byte.is_ascii_alphabetic()) => Ok(duration),
-            Ok(_) => Err("a unit is missing: 10s, 250ms, 2m".into()),
-            Err(humantime::DurationError::UnknownUnit { unit, value, .. }) if unit.is_empty() => {
-                Err(format!("a unit is missing: {value}s, {value}ms, {value}m"))
-            }
-            Err(_) => Err("write it as 10s, 250ms, 2m, 1h30m".into()),
-        }
+        duration(text)
     }
 
     fn show(&self) -> String {
