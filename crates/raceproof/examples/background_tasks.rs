@@ -12,7 +12,7 @@ use std::time::Duration;
 use raceproof::background_task;
 use raceproof::events::Received;
 use raceproof::task::{EventKind, Outcome, Overlap, Restart, SpawnError, Supervisor};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, watch};
 
 #[tokio::main]
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
@@ -36,9 +36,28 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     }
     assert_eq!(syncs.load(Ordering::Relaxed), 2);
 
+    // A reminder whose time is changed twice: the newest replaces the one before, and comes alone.
+    let (morning, clock) = watch::channel(false);
+    let (remind, mut reminded) = mpsc::channel(3);
+    let remind_at = |hour: u32| {
+        let (mut clock, remind) = (clock.clone(), remind.clone());
+        background_task!(supervisor, "remind/ann", overlap = Overlap::Replace, |cancel| async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                _ = clock.wait_for(|morning| *morning) => drop(remind.try_send(hour)),
+            }
+        })
+    };
+    let reminders = [remind_at(7)?, remind_at(8)?, remind_at(9)?];
+    morning.send_replace(true);
+    for reminder in &reminders {
+        reminder.outcome().await;
+    }
+    assert_eq!((reminded.recv().await, reminded.try_recv().ok()), (Some(9), None));
+
     // A feed that panics twice before it holds.
     let mut connections = 0;
-    let (connected, mut held) = tokio::sync::mpsc::channel(1);
+    let (connected, mut held) = mpsc::channel(1);
     let feed = supervisor.task("feed").backoff(Duration::from_millis(1), Duration::from_millis(10));
     let feed = feed.supervise(Restart::OnFailure, move |cancel| {
         connections += 1;

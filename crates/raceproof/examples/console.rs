@@ -1,6 +1,6 @@
 //! A program to look at with tokio-console: a task that ticks, and one that waits for it.
 //!
-//! `RUSTFLAGS="--cfg tokio_unstable" cargo run --example console --features console`, then `tokio-console`.
+//! `RUSTFLAGS="--cfg tokio_unstable" CONSOLE_SECONDS=60 cargo run --example console --features console`, then `tokio-console`.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use raceproof::events::Bus;
 use tracing_subscriber::layer::SubscriberExt as _;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Any argument: how many seconds to run. Without one it is over at once.
-    let seconds = std::env::args().nth(1).map(|text| text.parse()).transpose()?.unwrap_or(0);
+pub(crate) async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Without this variable it is over at once.
+    let seconds = std::env::var("CONSOLE_SECONDS").ok().map(|text| text.parse()).transpose()?.unwrap_or(0);
     match raceproof::console::layer() {
         Ok(console) => tracing::subscriber::set_global_default(tracing_subscriber::registry().with(console))?,
         Err(error) => eprintln!("nothing to look at: {error}"),

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use raceproof::events::Bus;
 use raceproof::worker::{Handler, Worker};
@@ -40,6 +41,10 @@ impl Handler<(String, String)> for Preferences {
         self.values.insert(key.clone(), value.clone());
         self.version += 1;
         let text: String = self.values.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        if self.version % 2 == 1 {
+            // Every other write takes longer than the one after it, which could overtake it.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
         let path = self.path.clone();
         let written = tokio::task::spawn_blocking(move || std::fs::write(path, text)).await;
         written.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;

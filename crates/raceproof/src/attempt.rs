@@ -22,6 +22,18 @@ pub enum Failure<E> {
     Aborted,
 }
 
+impl<E> Failure<E> {
+    /// For logs, which errors of others are not written into.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Failed(_) => "an error",
+            Self::Panicked(message) => message,
+            Self::TimedOut(_) => "its time limit",
+            Self::Aborted => "the end of its runtime",
+        }
+    }
+}
+
 impl<E> Clone for Failure<E> {
     fn clone(&self) -> Self {
         match self {

@@ -24,6 +24,7 @@
 //! - `store`: the embedded store, for servers.
 //! - `cache`: values by key that are loaded once.
 //! - `signal`: [`startup`] that ends at SIGINT or SIGTERM.
+//! - `stream`: subscribers of [`events`] as streams.
 //! - `fence-http`: a tower layer that checks tokens.
 //! - `tower`: policies of [`resilience`] as tower layers.
 
@@ -129,6 +130,9 @@ mod rooms {
 
     #[doc = include_str!("../../../docs/rooms/events.md")]
     mod events {}
+
+    #[doc = include_str!("../../../docs/rooms/monitors.md")]
+    mod monitors {}
 
     #[doc = include_str!("../../../docs/rooms/task.md")]
     mod task {}

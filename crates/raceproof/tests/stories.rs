@@ -2,6 +2,9 @@
 
 #[path = "../examples/background_tasks.rs"]
 mod background_tasks;
+#[cfg(feature = "console")]
+#[path = "../examples/console.rs"]
+mod console;
 #[path = "../examples/database_once.rs"]
 mod database_once;
 #[path = "../examples/dev_server_once.rs"]
@@ -21,6 +24,13 @@ mod named_instances;
 mod outage;
 #[path = "../examples/preference_store.rs"]
 mod preference_store;
+#[cfg(feature = "stream")]
+#[path = "../examples/project_state.rs"]
+mod project_state;
+#[path = "../examples/stream_monitors.rs"]
+mod stream_monitors;
+#[path = "../examples/thumbnails.rs"]
+mod thumbnails;
 #[path = "../examples/transfers.rs"]
 mod transfers;
 #[cfg(feature = "client")]
@@ -84,4 +94,26 @@ fn l1_l4_l6_transfers_lose_no_money_and_nobody_waits_for_ever() {
 #[test]
 fn p1_p2_an_outage_is_met_with_probes_and_not_with_a_storm() {
     outage::main();
+}
+
+#[test]
+fn r1_r4_v4_t1_p1_a_stream_ends_once_also_long_after_the_clean_up() {
+    stream_monitors::main().unwrap();
+}
+
+#[cfg(feature = "stream")]
+#[test]
+fn b1_b2_l1_l4_views_follow_a_project_as_streams() {
+    project_state::main().unwrap();
+}
+
+#[test]
+fn t1_t3_who_waits_for_room_is_served_in_order_and_who_goes_is_not() {
+    thumbnails::main().unwrap();
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn a_program_runs_with_and_without_what_the_console_wants() {
+    console::main().unwrap();
 }

@@ -128,8 +128,10 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Lead<K, V, E> {
 
     fn finish(&mut self, outcome: &Outcome<V, E>) {
         self.ended = true;
-        if outcome.is_err() {
+        if let Err(error) = outcome {
             self.shared.counters.failed();
+            let why = error.failure().map_or("no runtime to wait in", Failure::why);
+            tracing::warn!(why, "a load failed");
         }
         self.shared.ended(&self.key, self.id, outcome);
     }

@@ -315,12 +315,12 @@ impl Acquiring<'_> {
                 Phase::Queued(queued) => match ready!(queued.poll(cx)) {
                     Left::Held(held) => return Poll::Ready(Got::held(held)),
                     Left::Moved(op) => self.phase = Phase::Elsewhere(Box::pin(self.lock.moved(op))),
-                    Left::Failed(error) => return Poll::Ready(Got::Failed(Box::new(error.into()))),
+                    Left::Failed(error) => return Poll::Ready(Got::failed(self.lock, error.into())),
                 },
                 Phase::Elsewhere(elsewhere) => {
                     return elsewhere.as_mut().poll(cx).map(|result| match result {
                         Ok(guard) => Got::Held(Box::new(guard)),
-                        Err(error) => Got::Failed(Box::new(error)),
+                        Err(error) => Got::failed(self.lock, error),
                     });
                 }
             }
@@ -346,6 +346,17 @@ impl Acquiring<'_> {
 impl Got {
     fn held(held: LocalHeld) -> Self {
         Self::Held(Box::new(Guard::new(Held::Local(held))))
+    }
+
+    fn failed(lock: &Lock, error: AcquireError) -> Self {
+        let names = lock.names.as_slice();
+        match &error {
+            AcquireError::Deadlock(deadlock) => tracing::warn!(?names, %deadlock, "a wait would be a deadlock"),
+            AcquireError::Unclaimed => tracing::warn!(?names, "a lock was not claimed in time"),
+            AcquireError::TimedOut(_) => tracing::debug!(?names, "a wait for a lock timed out"),
+            _ => {}
+        }
+        Self::Failed(Box::new(error))
     }
 }
 

@@ -181,13 +181,7 @@ where
     }
 
     fn report(&self, failure: &Failure<E>) {
-        let why = match failure {
-            Failure::Failed(_) => "an error",
-            Failure::Panicked(message) => message,
-            Failure::TimedOut(_) => "its time limit",
-            Failure::Aborted => "the end of its runtime",
-        };
-        tracing::warn!(service = &*self.name, why, "the initialisation failed");
+        tracing::warn!(service = &*self.name, why = failure.why(), "the initialisation failed");
     }
 
     fn publish(&self, inner: &mut Inner<T, E>, value: Arc<T>) -> Vec<Waker> {

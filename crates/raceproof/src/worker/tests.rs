@@ -73,6 +73,32 @@ async fn every_request_has_its_own_answer() {
     assert_eq!((stats.accepted, stats.answered, stats.waiting, stats.in_hand), (8_000, 8_000, 0, 0));
 }
 
+/// Writes that are spawned one by one may land in any order, and then an older value lands last.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_made_later_does_not_overtake_a_slow_one() {
+    let file = Arc::new(Mutex::new(Vec::new()));
+    let written = Arc::clone(&file);
+    let worker = Worker::builder("file").spawn(move || {
+        let file = Arc::clone(&written);
+        move |n: u64| {
+            let file = Arc::clone(&file);
+            async move {
+                sleep(Duration::from_millis(10 - n)).await;
+                file.lock().unwrap().push(n);
+            }
+        }
+    });
+    let worker = worker.unwrap();
+    let mut writes = JoinSet::new();
+    for n in 0..10 {
+        let worker = worker.clone();
+        writes.spawn(async move { worker.call(n).await });
+        tokio::task::yield_now().await;
+    }
+    assert!(writes.join_all().await.iter().all(Result::is_ok));
+    assert!(file.lock().unwrap().iter().copied().eq(0..10));
+}
+
 #[tokio::test]
 async fn a_full_mailbox_gives_the_request_back() {
     let gated = gated(Worker::builder("full").mailbox(1));

@@ -286,7 +286,7 @@ impl<C: Ord + Clone> Inner<C> {
 
 impl<C> Inner<C> {
     fn tell_critical(&self, entry: &Entry<C>) {
-        tracing::error!(message = &*entry.message, "critical");
+        tracing::error!(error = &*entry.message, "critical");
         if let Some(hook) = &self.on_critical {
             isolated(|| hook(entry));
         }
