@@ -40,7 +40,7 @@ pub enum What {
 /// What the shell does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output {
-    /// Runs it, and calls [`Startup::done`] with the step.
+    /// Runs it, and calls [`Startup::done`] with the step when it has ended.
     Run {
         /// Of whom.
         unit: UnitId,
@@ -49,7 +49,8 @@ pub enum Output {
         /// Which run.
         step: StepId,
     },
-    /// Drops what it runs as this step.
+    /// Drops what it runs as this step, and calls [`Startup::dropped`] once nothing of it goes on; or
+    /// [`Startup::done`], if it ended all the same.
     Drop {
         /// Which run.
         step: StepId,
@@ -76,11 +77,15 @@ pub(super) struct Unit {
     attempts: u32,
     pub(super) error: Option<Arc<str>>,
     /// When its state ends by itself.
-    until: Option<Time>,
+    pub(super) until: Option<Time>,
     /// What runs for it, except a check.
-    step: Option<StepId>,
+    pub(super) step: Option<StepId>,
+    /// A start that was given up, and that may end all the same.
+    pub(super) leaving: Option<StepId>,
+    /// The next attempt waits for that.
+    pub(super) awaited: bool,
     /// A start that was given up may have left something to stop.
-    unfinished: bool,
+    pub(super) unfinished: bool,
     drained: bool,
     pub(super) health: Health,
 }
@@ -92,7 +97,7 @@ impl Unit {
 
     /// Whether it has to be stopped, or is being stopped.
     const fn is_to_stop(&self) -> bool {
-        self.is_up() || self.unfinished || matches!(self.state, State::Stopping)
+        self.is_up() || self.unfinished || self.leaving.is_some() || matches!(self.state, State::Stopping)
     }
 }
 
@@ -107,7 +112,7 @@ pub struct Startup {
     until: Option<Time>,
     pub(super) steps: BTreeMap<StepId, (usize, What)>,
     last_step: u64,
-    report: Report,
+    pub(super) report: Report,
     pub(super) outputs: VecDeque<Output>,
 }
 
@@ -127,6 +132,8 @@ impl Startup {
             error: None,
             until: None,
             step: None,
+            leaving: None,
+            awaited: false,
             unfinished: false,
             drained: false,
             health: Health::default(),
@@ -149,15 +156,22 @@ impl Startup {
         self.advance(now);
     }
 
-    /// What was run as a step ended. The result of a step that was dropped is ignored.
+    /// What was run as a step ended. The result of a step that was dropped is ignored, unless it is that of a start
+    /// which succeeded.
     pub fn done(&mut self, now: Time, step: StepId, result: Result<(), Arc<str>>) {
-        let Some((place, what)) = self.steps.remove(&step) else { return };
-        match what {
-            What::Check => self.checked(now, place, result),
-            What::Start => self.start_ended(now, place, result),
-            What::Drain => self.drain_ended(place, result),
-            What::Stop => self.stop_ended(place, result),
+        match self.steps.remove(&step) {
+            Some((place, What::Check)) => self.checked(now, place, result),
+            Some((place, What::Start)) => self.start_ended(now, place, result),
+            Some((place, What::Drain)) => self.drain_ended(place, result),
+            Some((place, What::Stop)) => self.stop_ended(place, result),
+            None => self.start_left(now, step, result.is_ok()),
         }
+        self.advance(now);
+    }
+
+    /// Nothing goes on of what was dropped as this step.
+    pub fn dropped(&mut self, now: Time, step: StepId) {
+        self.start_left(now, step, false);
         self.advance(now);
     }
 
@@ -265,7 +279,7 @@ impl Startup {
     }
 
     /// A state that ends by itself or by a step; both are over with the next state.
-    fn enter(&mut self, place: usize, state: State, until: Option<Time>, step: Option<StepId>) {
+    pub(super) fn enter(&mut self, place: usize, state: State, until: Option<Time>, step: Option<StepId>) {
         let Some(unit) = self.units.get_mut(place) else { return };
         unit.until = until;
         let before = std::mem::replace(&mut unit.step, step);
@@ -282,7 +296,7 @@ impl Startup {
         self.enter(place, state, None, None);
     }
 
-    fn places(&self, which: impl Fn(&Unit) -> bool) -> Vec<usize> {
+    pub(super) fn places(&self, which: impl Fn(&Unit) -> bool) -> Vec<usize> {
         self.units.iter().enumerate().filter(|(_, unit)| which(unit)).map(|(place, _)| place).collect()
     }
 
@@ -311,7 +325,7 @@ impl Startup {
         }
     }
 
-    fn attempt(&mut self, now: Time, place: usize) {
+    pub(super) fn attempt(&mut self, now: Time, place: usize) {
         let Some(unit) = self.units.get_mut(place) else { return };
         unit.attempts += 1;
         let until = unit.spec.start_timeout.map(|limit| now + limit);
@@ -319,7 +333,7 @@ impl Startup {
         self.enter(place, State::Starting, until, Some(step));
     }
 
-    fn start_ended(&mut self, now: Time, place: usize, result: Result<(), Arc<str>>) {
+    pub(super) fn start_ended(&mut self, now: Time, place: usize, result: Result<(), Arc<str>>) {
         match result {
             Ok(()) => {
                 if let Some(unit) = self.units.get_mut(place) {
@@ -334,20 +348,19 @@ impl Startup {
 
     fn start_failed(&mut self, now: Time, place: usize, error: Arc<str>) {
         let Some(unit) = self.units.get_mut(place) else { return };
-        unit.error = Some(Arc::clone(&error));
         if self.phase == Phase::Starting && unit.attempts < unit.spec.attempts {
+            unit.error = Some(error);
             let at = now + unit.spec.backoff.after(unit.attempts);
             self.enter(place, State::Retrying, Some(at), None);
             return;
         }
-        self.report.failed.push(Fault { name: Arc::clone(&unit.spec.name), error });
-        self.enter(place, State::Failed, None, None);
+        self.report_failure(place, error);
         self.block(place);
         self.turn_back(now, Outcome::Failed);
     }
 
     /// Whatever waits for it will not be started.
-    fn block(&mut self, place: usize) {
+    pub(super) fn block(&mut self, place: usize) {
         let mut blocked = vec![place];
         while let Some(place) = blocked.pop() {
             let before = self.units.get(place).map(|unit| unit.before.clone()).unwrap_or_default();
@@ -360,7 +373,7 @@ impl Startup {
         }
     }
 
-    fn turn_back(&mut self, now: Time, why: Outcome) {
+    pub(super) fn turn_back(&mut self, now: Time, why: Outcome) {
         if !matches!(self.phase, Phase::Starting | Phase::Running) {
             return;
         }
@@ -405,7 +418,7 @@ impl Startup {
         }
         for place in self.places(|unit| unit.state == State::Starting) {
             self.give_up_start(place);
-            self.report_failure(place, "a shutdown came before it had started");
+            self.report_failure(place, "a shutdown came before it had started".into());
         }
         for place in self.places(|unit| unit.is_up() || unit.state == State::Draining) {
             let Some(unit) = self.units.get_mut(place) else { continue };
@@ -420,7 +433,8 @@ impl Startup {
 
     fn advance_stopping(&mut self, now: Time) {
         let due = self.places(|unit| {
-            unit.is_to_stop() && unit.state != State::Stopping && self.all(&unit.before, |unit| !unit.is_to_stop())
+            let is_due = unit.is_to_stop() && unit.state != State::Stopping && unit.leaving.is_none();
+            is_due && self.all(&unit.before, |unit| !unit.is_to_stop())
         });
         for place in due {
             let Some(unit) = self.units.get_mut(place) else { continue };
@@ -451,7 +465,8 @@ impl Startup {
         for place in self.places(Unit::is_to_stop) {
             let Some(unit) = self.units.get_mut(place) else { continue };
             unit.unfinished = false;
-            let state = if unit.state == State::Stopping { State::Stuck } else { State::Unreached };
+            let hangs = unit.leaving.take().is_some() || unit.state == State::Stopping;
+            let state = if hangs { State::Stuck } else { State::Unreached };
             self.enter(place, state, None, None);
         }
     }
@@ -468,7 +483,7 @@ impl Startup {
             return;
         };
         match unit.state {
-            State::Retrying => self.attempt(now, place),
+            State::Retrying => self.attempt_if_left(now, place),
             State::Starting => {
                 let limit = unit.spec.start_timeout.unwrap_or_default();
                 self.give_up_start(place);
@@ -477,19 +492,5 @@ impl Startup {
             State::Stopping => self.enter(place, State::Stuck, None, None),
             _ => {}
         }
-    }
-
-    fn give_up_start(&mut self, place: usize) {
-        let Some(unit) = self.units.get_mut(place) else { return };
-        unit.unfinished = unit.spec.stops_unfinished;
-        let step = unit.step.take();
-        self.drop_step(step);
-    }
-
-    fn report_failure(&mut self, place: usize, error: &str) {
-        let Some(unit) = self.units.get_mut(place) else { return };
-        unit.error = Some(error.into());
-        self.report.failed.push(Fault { name: Arc::clone(&unit.spec.name), error: error.into() });
-        self.enter(place, State::Failed, None, None);
     }
 }

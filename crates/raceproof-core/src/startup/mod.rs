@@ -15,6 +15,7 @@ mod config;
 mod error;
 mod graph;
 mod health;
+mod left;
 mod machine;
 mod report;
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub enum State {
     Stopping,
     /// It was stopped.
     Stopped,
-    /// Its stop did not end in time.
+    /// Its stop did not end in time, nor did a start that was given up.
     Stuck,
     /// The shutdown was over before its turn to be stopped came.
     Unreached,

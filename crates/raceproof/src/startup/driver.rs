@@ -79,6 +79,7 @@ impl Driver {
                     self.steps.remove(&step);
                     self.machine.done(now, step, result);
                 }
+                Some(Input::Dropped(step)) => self.machine.dropped(now, step),
             }
         }
     }
@@ -122,13 +123,32 @@ impl Driver {
             let _ = ended.send(Input::Ended(step, Ok(())));
             return;
         };
+        let run = Run { step, result: None, ended };
         let task = self.runtime.task(async move {
-            let result = match caught(|| hook()).await {
+            let mut run = run;
+            run.result = Some(match caught(|| hook()).await {
                 Ok(result) => result,
                 Err(message) => Err(format!("it panicked: {message}").into()),
-            };
-            let _ = ended.send(Input::Ended(step, result));
+            });
         });
         self.steps.insert(step, task.abort_handle());
+    }
+}
+
+/// A step that is run, or that goes with its task. Says so once nothing of it goes on.
+struct Run {
+    step: StepId,
+    result: Option<Result<(), Arc<str>>>,
+    ended: mpsc::UnboundedSender<Input>,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let input = match self.result.take() {
+            Some(result) => Input::Ended(self.step, result),
+            None => Input::Dropped(self.step),
+        };
+        // Nobody is left to hear it when all is over.
+        let _ = self.ended.send(input);
     }
 }

@@ -12,8 +12,10 @@ use super::StartError;
 pub(super) enum Input {
     Shutdown,
     GiveUp,
-    /// A step was run to its end. One that was dropped says nothing.
+    /// A step was run to its end.
     Ended(StepId, Result<(), Arc<str>>),
+    /// A step was dropped before its end.
+    Dropped(StepId),
 }
 
 /// What can be seen from outside.

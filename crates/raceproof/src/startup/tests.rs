@@ -187,6 +187,39 @@ async fn y4_a_start_and_a_stop_that_are_too_late_are_dropped() {
     assert_eq!(Arc::strong_count(&held), 1);
 }
 
+/// It blocks its thread when its time is over, so that it cannot be dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn v4_a_start_that_ends_as_its_time_does_is_stopped() {
+    let log = Log::default();
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(Mutex::new(held));
+    let (starts, stops) = (log.clone(), log.clone());
+    let start = move || {
+        let (log, held) = (starts.clone(), Arc::clone(&held));
+        async move {
+            tokio::task::block_in_place(|| held.lock().unwrap().recv().unwrap());
+            log.add("+socket");
+            Ok::<_, String>(())
+        }
+    };
+    let stop = move || {
+        let log = stops.clone();
+        async move {
+            log.add("-socket");
+            Ok::<_, String>(())
+        }
+    };
+    let unit = Unit::new("socket", start).stop(stop).start_timeout(Some(MS)).after(["database"]);
+    let mut app = Startup::new().unit(unit).unit(log.unit("database", &[])).launch().unwrap();
+    while app.stats().services[0].state != State::Failed {
+        app.changed().await;
+    }
+    let_go.send(()).unwrap();
+    let report = app.over().await;
+    assert_eq!(log.take(), "+database, +socket, -socket, -database");
+    assert_eq!(report.to_string(), "failed: socket: it took longer than 1ms to start; stopped: socket, database");
+}
+
 #[tokio::test(start_paused = true)]
 async fn y4_all_drain_before_any_stops() {
     let log = Log::default();
