@@ -7,6 +7,7 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use raceproof_core::time::Time;
@@ -116,22 +117,41 @@ impl Clock {
     pub(crate) async fn timeout<F: Future>(&self, within: Duration, future: F) -> Option<F::Output> {
         let (mut future, mut sleep) = (std::pin::pin!(future), std::pin::pin!(self.sleep_until(self.now() + within)));
         std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-            std::task::Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
         })
         .await
     }
 }
 
-/// Runs code of the user's; a panic is an error with its message.
+/// Runs code of the user's; a panic is an error with its message. One that the future leaves to its drop is only logged:
+/// what it came to is known by then.
 pub(crate) async fn caught<F: Future>(make: impl FnOnce() -> F) -> Result<F::Output, Arc<str>> {
-    let future = std::panic::catch_unwind(AssertUnwindSafe(make)).map_err(|panic| message(&*panic))?;
-    let mut future = std::pin::pin!(future);
-    std::future::poll_fn(|cx| match std::panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(panic) => std::task::Poll::Ready(Err(message(&*panic))),
+    let mut future = std::pin::pin!(Some(caught_now(make)?));
+    let result = std::future::poll_fn(|cx| {
+        let Some(future) = future.as_mut().as_pin_mut() else { return Poll::Pending };
+        match caught_now(|| future.poll(cx)) {
+            Ok(poll) => poll.map(Ok),
+            Err(message) => Poll::Ready(Err(message)),
+        }
     })
-    .await
+    .await;
+    discarded(|| future.set(None));
+    result
+}
+
+/// [`caught`], of code that does not wait.
+#[inline]
+pub(crate) fn caught_now<T>(run: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).map_err(|panic| message(&*panic))
+}
+
+/// Drops what is the user's and what nobody waits for: a panic is only logged.
+#[inline]
+pub(crate) fn discarded(discard: impl FnOnce()) {
+    if let Err(message) = caught_now(discard) {
+        tracing::error!(panic = &*message, "what was dropped panicked");
+    }
 }
 
 /// What a panic said.

@@ -53,6 +53,12 @@ impl<K> Ages<K> {
         gone
     }
 
+    /// How many sweeps go round all that is noted.
+    #[must_use]
+    pub fn round(&self) -> usize {
+        self.noted.len().div_ceil(LOOKS)
+    }
+
     /// How many are noted, also such as have gone since.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::time::Time;
 
+/// How often the expired are looked for at most, and at least.
+const SWEEP_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// What a cache is told at the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -54,6 +57,14 @@ impl Config {
     pub fn retried(&self, times: Times, now: Time) -> Times {
         let again = (now + self.retry).min(times.stale_until);
         Times { fresh_until: times.fresh_until.max(again), ..times }
+    }
+
+    /// How often those entries are looked for whose time is over, where nobody writes: as often as the longest of them
+    /// ends, within bounds. None if none ends by time.
+    #[must_use]
+    pub fn sweep_every(&self) -> Option<Duration> {
+        let value = self.ttl.map(|ttl| ttl.saturating_add(self.stale));
+        Some(value.max(self.absent_ttl)?.clamp(SWEEP_EVERY.0, SWEEP_EVERY.1))
     }
 
     /// Whether any answer depends on the time.

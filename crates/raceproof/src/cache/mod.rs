@@ -13,6 +13,7 @@ mod bounds;
 mod builder;
 mod counters;
 mod error;
+mod keeper;
 mod lead;
 mod shared;
 mod storage;
@@ -180,8 +181,8 @@ where
         self.shared.invalidate_where(|_| true);
     }
 
-    /// Drops the entries that may not be served any more, all at once. Without it they go a few with each write, or to
-    /// make room.
+    /// Drops the entries that may not be served any more, all at once. Without it they go a few with each write, to make
+    /// room, and within about a minute by a task of the Tokio runtime that the cache was written in.
     pub fn remove_expired(&self) {
         self.shared.remove_expired();
     }

@@ -21,27 +21,29 @@ use super::storage::{Entry, Storage};
 use super::wait::{Flight, Outcome, Wait};
 use super::{LoadError, Stats};
 use crate::rt::Runtime;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 
-const SHARDS: usize = 16;
+pub(super) const SHARDS: usize = 16;
 
 pub(super) struct Shared<K, V, E> {
     storage: Storage<K, V>,
-    shards: [Mutex<Shard<K, V, E>>; SHARDS],
+    pub(super) shards: [Mutex<Shard<K, V, E>>; SHARDS],
     hasher: DefaultHashBuilder,
-    config: Config,
+    pub(super) config: Config,
     pub(super) load_timeout: Option<Duration>,
     origin: Instant,
     /// Loads that are under way or queued, in all shards.
     loading: AtomicUsize,
+    /// Whether somebody looks for what has expired.
+    pub(super) tended: AtomicBool,
     pub(super) counters: Counters,
 }
 
-struct Shard<K, V, E> {
+pub(super) struct Shard<K, V, E> {
     flights: Flights<K, DefaultHashBuilder>,
     /// What there is of this shard's keys that ends by time.
-    ages: Ages<K>,
+    pub(super) ages: Ages<K>,
     /// The loads that somebody waits for.
     waited: FxHashMap<FlightId, Arc<Flight<K, V, E>>>,
     /// How queued loads are started.
@@ -82,13 +84,14 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
             load_timeout,
             origin: Instant::now(),
             loading: AtomicUsize::new(0),
+            tended: AtomicBool::new(false),
             counters: Counters::default(),
         }
     }
 
     /// The time, where it matters.
     #[inline]
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         if self.config.is_timed() { Time::ZERO + self.origin.elapsed() } else { Time::ZERO }
     }
 
@@ -206,6 +209,7 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
         let dropped = ended.dropped.map(|id| (shard.waited.remove(&id), shard.queued.remove(&id)));
         let next = ended.next.map(|id| (id, shard.queued.remove(&id)));
         drop(shard);
+        self.tend();
         drop((spent, dropped));
         if let Some(flight) = flight {
             flight.settle(outcome.clone());
@@ -253,21 +257,32 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
         }
         let evicted = self.storage.insert(key, entry);
         let mut expired = Vec::new();
-        let forgotten = shard.ages.sweep(now, |key, times, over| {
-            let (same, gone) = self.storage.expire(key, times, over);
-            expired.extend(gone);
-            same
-        });
+        let forgotten = self.sweep(shard, now, &mut expired);
         (before, evicted, expired, forgotten)
     }
 
-    pub(super) fn insert(&self, key: K, value: V) {
+    /// Looks at the next few that end by time. What comes back, by both ways, is to be dropped outside the lock.
+    pub(super) fn sweep(
+        &self,
+        shard: &mut Shard<K, V, E>,
+        now: Time,
+        expired: &mut Vec<(K, Entry<V>)>,
+    ) -> impl Sized + use<K, V, E> {
+        shard.ages.sweep(now, |key, times, over| {
+            let (same, gone) = self.storage.expire(key, times, over);
+            expired.extend(gone);
+            same
+        })
+    }
+
+    pub(super) fn insert(self: &Arc<Self>, key: K, value: V) {
         let now = self.now();
         let entry = Entry { value: Some(value), times: self.config.value(now) };
         let mut shard = self.shard(&key);
         let overtaken = shard.flights.overtake(&key);
         let spent = self.put(&mut shard, key, entry, now);
         drop(shard);
+        self.tend();
         self.counters.overtaken(u64::from(overtaken));
         drop(spent);
     }
@@ -312,7 +327,7 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
     }
 
     #[expect(clippy::unused_self, reason = "as the other way to a shard")]
-    fn locked<'a>(&self, shard: &'a Mutex<Shard<K, V, E>>) -> MutexGuard<'a, Shard<K, V, E>> {
+    pub(super) fn locked<'a>(&self, shard: &'a Mutex<Shard<K, V, E>>) -> MutexGuard<'a, Shard<K, V, E>> {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -433,3 +433,44 @@ async fn the_expired_can_be_swept() {
     assert_eq!((cache.stats().entries, cache.get(&2)), (1, Some(2)));
     assert_eq!(cache.stats().hit_rate(), Some(1.0));
 }
+
+/// One task looks for them, as long as there are any.
+#[tokio::test(start_paused = true)]
+async fn the_expired_go_also_when_nobody_writes_or_asks() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let cache: Cache<u32, Arc<u32>, String> =
+        Cache::builder(10_000).ttl(LOAD).stale(LOAD).absent_ttl(20 * LOAD).build();
+    let value = Arc::new(0);
+    for _ in 0..2 {
+        for key in 0..5_000 {
+            cache.insert(key, Arc::clone(&value));
+        }
+        cache.get_or_find(&5_000, || async { Ok(None) }).await.unwrap();
+        assert_eq!((cache.stats().entries, Arc::strong_count(&value), tasks()), (5_001, 5_001, 1));
+        sleep(20 * LOAD - MS).await;
+        assert_eq!(cache.get_or_find(&5_000, || async { Err("not asked".into()) }).await.unwrap(), None);
+        sleep(20 * LOAD + MS).await;
+        assert_eq!((cache.stats().entries, Arc::strong_count(&value)), (0, 1));
+        assert_eq!((cache.stats().evicted, tasks()), (0, 0));
+    }
+    cache.insert(1, Arc::clone(&value));
+    drop(cache);
+    assert_eq!(Arc::strong_count(&value), 1);
+    sleep(20 * LOAD + MS).await;
+    assert_eq!(tasks(), 0);
+}
+
+#[test]
+fn the_expired_go_by_whatever_runtime_is_left() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let cache: Cache<u32, u32, String> = Cache::builder(10).ttl(MS).build();
+    cache.insert(0, 0);
+    let first = runtime();
+    first.block_on(async { cache.insert(1, 1) });
+    drop(first);
+    runtime().block_on(async {
+        cache.insert(2, 2);
+        sleep(1_001 * MS).await;
+        assert_eq!(cache.stats().entries, 0);
+    });
+}
