@@ -6,12 +6,11 @@ use std::task::{Context, Poll};
 
 use raceproof_core::time::Time;
 use raceproof_core::worker::{Next, Refilled, WorkerId};
-use tokio::sync::oneshot;
 use tokio::task::coop::poll_proceed;
 
 use super::handler::Handler;
-use super::shared::{Fault, Job, Shared, expire};
-use crate::rt::caught;
+use super::shared::{Fault, Job, Reply, Shared, answer, expire};
+use crate::rt::{caught, discarded};
 
 /// One of the workers. Dropping it, wherever its task is, gives its place up.
 struct Place<Q, R> {
@@ -40,10 +39,7 @@ pub(super) async fn run<Q, R, H>(
         let (message, reply) = match caught(|| async { make() }).await {
             Ok(mut handler) => {
                 let panicked = place.serve(&mut handler, drops_abandoned).await;
-                // It is foreign code that may panic, too; there is nobody to be told of it but the log.
-                if let Err(message) = caught(|| async { drop(handler) }).await {
-                    tracing::error!(worker = &*place.shared.name, panic = &*message, "a handler panicked when dropped");
-                }
+                discarded(|| drop(handler));
                 match panicked {
                     Some((message, reply)) => (message, Some(reply)),
                     None => return,
@@ -54,7 +50,7 @@ pub(super) async fn run<Q, R, H>(
         let next = place.panicked(&message);
         if let Some(reply) = reply {
             // Last, so that who has the answer finds it counted.
-            send(reply, Err(Fault::Panicked(message.to_string())));
+            answer(reply, Err(Fault::Panicked(message.to_string())));
         }
         match next {
             Next::Restart { after } if after.is_zero() => {}
@@ -65,13 +61,6 @@ pub(super) async fn run<Q, R, H>(
             Next::GiveUp => return,
         }
     }
-}
-
-type Reply<Q, R> = oneshot::Sender<Result<R, Fault<Q>>>;
-
-/// Fails if the caller has gone; then nobody wants it.
-fn send<Q, R>(reply: Reply<Q, R>, answer: Result<R, Fault<Q>>) {
-    drop(reply.send(answer));
 }
 
 impl<Q, R> Place<Q, R> {
@@ -85,28 +74,31 @@ impl<Q, R> Place<Q, R> {
             let next = poll_fn(|cx| {
                 let next = self.advance(cx, finished.is_some());
                 // After it was counted, and however long the next request takes to come.
-                if let Some((reply, answer)) = finished.take() {
-                    send(reply, Ok(answer));
+                if let Some((reply, reached)) = finished.take() {
+                    answer(reply, Ok(reached));
                 }
                 next
             });
             let Job { request, mut reply } = next.await?;
-            let answer = caught(|| handler.handle(request));
-            let answer = if drops_abandoned {
-                tokio::select! {
-                    biased;
-                    answer = answer => answer,
-                    () = reply.closed() => {
-                        self.has_request = false;
-                        self.shared.lock().skipped();
-                        continue;
+            let reached = if drops_abandoned {
+                // Within, because it is dropped there if its caller goes.
+                let while_wanted = caught(|| async {
+                    tokio::select! {
+                        biased;
+                        reached = handler.handle(request) => Some(reached),
+                        () = reply.closed() => None,
                     }
-                }
+                });
+                while_wanted.await
             } else {
-                answer.await
+                caught(|| handler.handle(request)).await.map(Some)
             };
-            match answer {
-                Ok(answer) => finished = Some((reply, answer)),
+            match reached {
+                Ok(Some(reached)) => finished = Some((reply, reached)),
+                Ok(None) => {
+                    self.has_request = false;
+                    self.shared.lock().skipped();
+                }
                 Err(message) => return Some((message, reply)),
             }
         }

@@ -7,7 +7,7 @@ use raceproof_core::worker::{Config, Inbox, Mailbox, OfferError, RequestId, Term
 use tokio::sync::{Notify, oneshot};
 
 use super::stats::Stats;
-use crate::rt::{AbortHandle, Clock};
+use crate::rt::{AbortHandle, Clock, discarded};
 use crate::sync::{Mutex, MutexGuard};
 
 /// Why a request that was taken is not answered.
@@ -18,11 +18,13 @@ pub(super) enum Fault<Q> {
     Expired(Q),
 }
 
+pub(super) type Reply<Q, R> = oneshot::Sender<Result<R, Fault<Q>>>;
+
 /// A request and where its answer goes.
 #[derive(Debug)]
 pub(super) struct Job<Q, R> {
     pub(super) request: Q,
-    pub(super) reply: oneshot::Sender<Result<R, Fault<Q>>>,
+    pub(super) reply: Reply<Q, R>,
 }
 
 /// In a cache line that nothing else is in: callers take the one lock, workers the other.
@@ -150,14 +152,19 @@ impl<Q, R> Shared<Q, R> {
 
 fn give_back<Q, R>(jobs: Vec<Job<Q, R>>) {
     for Job { request, reply } in jobs {
-        // Fails if the caller has gone; then nobody wants it.
-        let _ = reply.send(Err(Fault::Stopped(request)));
+        answer(reply, Err(Fault::Stopped(request)));
     }
 }
 
 /// Answers those that waited for too long; their callers' own clocks may be behind.
 pub(super) fn expire<Q, R>(jobs: &mut Vec<Job<Q, R>>) {
     for Job { request, reply } in jobs.drain(..) {
-        let _ = reply.send(Err(Fault::Expired(request)));
+        answer(reply, Err(Fault::Expired(request)));
     }
+}
+
+/// Tells a caller. If it has gone nobody wants what it is told, and a panic in the drop of that is not whose task this
+/// is.
+pub(super) fn answer<Q, R>(reply: Reply<Q, R>, answer: Result<R, Fault<Q>>) {
+    discarded(|| drop(reply.send(answer)));
 }

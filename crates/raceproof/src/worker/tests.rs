@@ -295,6 +295,86 @@ async fn t1_a_handler_that_cannot_be_made_at_first_is_made_later() {
     assert_eq!(worker.stats().panicked, 3);
 }
 
+/// Panics when it is dropped, if it is told to.
+#[derive(Debug)]
+struct Bomb {
+    armed: bool,
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.armed || std::thread::panicking(), "as the test wants");
+    }
+}
+
+/// Ends at once, with what it was made of still in it.
+struct Keeps {
+    _bomb: Bomb,
+}
+
+impl Future for Keeps {
+    type Output = Bomb;
+
+    fn poll(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> Poll<Bomb> {
+        Poll::Ready(Bomb { armed: false })
+    }
+}
+
+#[tokio::test]
+async fn t1_a_request_that_panics_when_it_is_dropped_ends_no_worker() {
+    async fn hangs(bomb: Bomb) {
+        if bomb.armed {
+            pending::<()>().await;
+        }
+    }
+    let bomb = |armed| Bomb { armed };
+    // In a handler that is dropped because its caller has gone.
+    let worker = Worker::builder("abandons").drop_abandoned().spawn(|| hangs).unwrap();
+    let mut abandoned = Box::pin(worker.call(bomb(true)));
+    assert!(is_pending(&mut abandoned.as_mut()).await);
+    while worker.stats().in_hand == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(abandoned);
+    assert!(timeout(SOON, worker.call(bomb(false))).await.expect("answered in time").is_ok());
+    let stats = worker.stats();
+    assert_eq!((stats.workers, stats.in_hand, stats.panicked), (1, 0, 1));
+
+    // In a handler's future that is over.
+    let worker = Worker::builder("keeps").spawn(|| |bomb| Keeps { _bomb: bomb }).unwrap();
+    for armed in [true, false] {
+        assert!(timeout(SOON, worker.call(bomb(armed))).await.expect("answered in time").is_ok());
+    }
+    assert_eq!(worker.stats().answered, 2);
+}
+
+#[tokio::test]
+async fn t1_an_answer_that_panics_when_it_is_dropped_ends_no_worker() {
+    let gate = Arc::new(Semaphore::new(0));
+    let opens = Arc::clone(&gate);
+    let make = move || {
+        let gate = Arc::clone(&opens);
+        move |armed: bool| {
+            let gate = Arc::clone(&gate);
+            async move {
+                gate.acquire().await.unwrap().forget();
+                Bomb { armed }
+            }
+        }
+    };
+    let worker = Worker::builder("answers").spawn(make).unwrap();
+    let mut gone = Box::pin(worker.call(true));
+    assert!(is_pending(&mut gone.as_mut()).await);
+    while worker.stats().in_hand == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(gone);
+    gate.add_permits(2);
+    assert!(timeout(SOON, worker.call(false)).await.expect("answered in time").is_ok());
+    let stats = worker.stats();
+    assert_eq!((stats.workers, stats.answered, stats.panicked), (1, 2, 0));
+}
+
 #[tokio::test]
 async fn several_workers_answer_at_the_same_time() {
     let gated = gated(Worker::builder("three").workers(3));
