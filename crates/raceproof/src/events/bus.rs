@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -65,8 +66,8 @@ impl<E> Bus<E> {
 
     /// A bus with limits of its own.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder { config: Config::default(), on_panic: None }
+    pub fn builder() -> Builder<E> {
+        Builder { config: Config::default(), on_panic: None, event: PhantomData }
     }
 
     /// Publishes an event, after all that were published before it (B1). Waits as long as a subscriber is full that
@@ -195,18 +196,19 @@ fn alone<E>(event: Arc<E>) -> E {
 }
 
 /// The limits of a bus.
-pub struct Builder {
+pub struct Builder<E> {
     config: Config,
     on_panic: Option<PanicHook>,
+    event: PhantomData<fn(E)>,
 }
 
-impl fmt::Debug for Builder {
+impl<E> fmt::Debug for Builder<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
-impl Builder {
+impl<E> Builder<E> {
     /// How many events the bus holds, which is as far as any subscriber may be behind. Default 1,024.
     #[must_use]
     pub const fn capacity(mut self, capacity: usize) -> Self {
@@ -246,7 +248,7 @@ impl Builder {
 
     /// The bus.
     #[must_use]
-    pub fn build<E>(self) -> Bus<E> {
+    pub fn build(self) -> Bus<E> {
         Bus { handle: Arc::new(Handle { shared: Arc::new(Shared::new(self.config, self.on_panic)) }) }
     }
 }

@@ -18,6 +18,9 @@ const TICKS: u64 = 4;
 pub(crate) struct Clock {
     origin: Instant,
     coarse: Option<Coarse>,
+    /// What a test has the coarse clock say.
+    #[cfg(test)]
+    said: Option<&'static std::sync::Mutex<Bounds>>,
 }
 
 /// What the time is between.
@@ -43,7 +46,18 @@ struct Coarse {
 impl Clock {
     pub(crate) fn new() -> Self {
         let (origin, coarse) = Coarse::new();
-        Self { origin, coarse }
+        Self {
+            origin,
+            coarse,
+            #[cfg(test)]
+            said: None,
+        }
+    }
+
+    /// A clock whose coarse reading is the test's.
+    #[cfg(test)]
+    pub(super) fn saying(said: &'static std::sync::Mutex<Bounds>) -> Self {
+        Self { said: Some(said), ..Self::new() }
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -63,6 +77,10 @@ impl Clock {
     /// What the time is between, without reading the exact clock where that can be avoided.
     #[inline]
     pub(crate) fn bounds(&self) -> Bounds {
+        #[cfg(test)]
+        if let Some(said) = self.said {
+            return *said.lock().unwrap();
+        }
         match &self.coarse {
             Some(coarse) => coarse.bounds(),
             None => {
@@ -77,11 +95,12 @@ impl Clock {
 impl Coarse {
     /// None while Tokio's time is paused, and none in a debug build, because it may be paused later.
     fn new() -> (Instant, Option<Self>) {
+        if cfg!(debug_assertions) { (timer::now(), None) } else { Self::measured() }
+    }
+
+    fn measured() -> (Instant, Option<Self>) {
         use rustix::time::{ClockId, clock_getres, clock_gettime};
 
-        if cfg!(debug_assertions) {
-            return (timer::now(), None);
-        }
         // The thread may be interrupted between the readings.
         let before = nanos(clock_gettime(ClockId::Monotonic));
         let origin = timer::now();
@@ -114,5 +133,35 @@ impl Coarse {
 
     fn bounds(&self) -> Bounds {
         Bounds { earliest: Time::ZERO, latest: Time::MAX }
+    }
+}
+
+#[cfg(all(test, target_os = "linux", feature = "coarse-clock", not(shuttle)))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn p3_the_coarse_clock_is_never_ahead_and_seldom_behind_its_bound() {
+        let (origin, coarse) = Coarse::measured();
+        let clock = Clock { origin, coarse, said: None };
+        assert!(clock.coarse.is_some());
+        let (mut last, mut looks, mut late) = (Time::ZERO, 0, 0);
+        while last < Time::ZERO + Duration::from_millis(50) {
+            let before = clock.now();
+            let bounds = clock.bounds();
+            assert!(bounds.earliest <= clock.now() && last <= bounds.earliest);
+            assert!(bounds.earliest < bounds.latest);
+            looks += 1;
+            late += u32::from(bounds.latest < before);
+            last = bounds.earliest;
+        }
+        assert!(late <= looks / 10, "{late} of {looks}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p3_there_is_no_coarse_clock_while_time_is_paused() {
+        assert!(Coarse::measured().1.is_none());
     }
 }

@@ -28,8 +28,8 @@ impl Default for EventsConfig {
 impl EventsConfig {
     /// A bus.
     #[must_use]
-    pub fn builder(&self) -> Builder {
-        Bus::<()>::builder()
+    pub fn builder<E>(&self) -> Builder<E> {
+        Bus::builder()
             .capacity(self.capacity)
             .replay(self.replay)
             .subscribers_max(self.subscribers_max)

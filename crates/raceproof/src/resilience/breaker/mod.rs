@@ -168,10 +168,14 @@ impl Breaker {
     /// A closed breaker with this configuration.
     #[must_use]
     pub fn with_config(name: impl Into<Arc<str>>, config: Config) -> Self {
+        Self::with_clock(name.into(), config, Clock::new())
+    }
+
+    fn with_clock(name: Arc<str>, config: Config, clock: Clock) -> Self {
         let machine = machine::Breaker::new(config);
         let inner = Inner {
-            name: name.into(),
-            clock: Clock::new(),
+            name,
+            clock,
             gate: AtomicU64::new(gate_of(&machine)),
             open_until: AtomicU64::new(0),
             successes: AtomicU64::new(0),

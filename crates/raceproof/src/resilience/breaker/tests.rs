@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU32;
 use tokio::time::{advance, sleep, timeout};
 
 use super::*;
+use crate::resilience::clock::Bounds;
 
 const OPEN_FOR: Duration = Duration::from_secs(60);
 
@@ -210,4 +211,30 @@ fn p1_threads_stampede_and_one_probes() {
         });
         assert_eq!(probes.load(Ordering::Relaxed), 1);
     }
+}
+
+/// In milliseconds: the exact clock, what the coarse one says, and for how long a call is refused.
+#[tokio::test(start_paused = true)]
+async fn p1_the_coarse_clock_refuses_while_it_is_open_and_admits_no_probe() {
+    let at = |ms| Time::ZERO + Duration::from_millis(ms);
+    let said: &Mutex<Bounds> = Box::leak(Box::new(Mutex::new(Bounds { earliest: Time::ZERO, latest: Time::ZERO })));
+    let began = tokio::time::Instant::now();
+    let config = Breaker::builder("b").consecutive(1).open_for(Duration::from_millis(100)).config;
+    let breaker = Breaker::with_clock("b".into(), config, Clock::saying(said));
+    breaker.try_acquire().unwrap().failure();
+    let calls = [
+        (10, (0, 16), Some(100)),
+        (90, (80, 96), Some(20)),
+        (90, (88, 104), Some(10)), // The time may have come: the exact one is asked.
+        (99, (500, 516), Some(1)), // A coarse one that is ahead admits nothing.
+        (150, (60, 76), Some(40)), // Ticks that are late prolong a refusal.
+        (150, (148, 164), None),
+    ];
+    for (exact, (earliest, latest), refused) in calls {
+        advance(Duration::from_millis(exact) - began.elapsed()).await;
+        *said.lock().unwrap() = Bounds { earliest: at(earliest), latest: at(latest) };
+        let retry_after = breaker.try_acquire().err().map(|open| open.retry_after.unwrap());
+        assert_eq!(retry_after, refused.map(Duration::from_millis), "at {exact} ms, {earliest} to {latest}");
+    }
+    assert_eq!(breaker.state(), State::HalfOpen);
 }

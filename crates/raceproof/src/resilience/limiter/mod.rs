@@ -147,9 +147,13 @@ impl RateLimiter {
     /// A limiter whose quota is whole, where at most so many may wait.
     #[must_use]
     pub fn with_waiting_max(quota: Quota, waiting_max: usize) -> Self {
+        Self::with_clock(quota, waiting_max, Clock::new())
+    }
+
+    fn with_clock(quota: Quota, waiting_max: usize, clock: Clock) -> Self {
         let inner = Inner {
             quota,
-            clock: Clock::new(),
+            clock,
             tat: AtomicU64::new(0),
             limited: AtomicBool::new(false),
             admitted: AtomicU64::new(0),

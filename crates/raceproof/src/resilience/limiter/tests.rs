@@ -3,6 +3,7 @@ use std::num::NonZeroU32;
 use tokio::time::{Instant, advance, timeout};
 
 use super::*;
+use crate::resilience::clock::Bounds;
 
 fn cells(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).unwrap()
@@ -36,6 +37,42 @@ async fn p3_threads_together_get_no_more_than_the_quota() {
         }
     });
     assert_eq!(admitted.load(Ordering::Relaxed), 1_000);
+}
+
+/// In milliseconds: the exact clock, what the coarse one says, and what comes of a call.
+#[tokio::test(start_paused = true)]
+async fn p3_the_coarse_clock_refuses_what_the_exact_one_would_and_admits_nothing() {
+    let at = |ms| Time::ZERO + Duration::from_millis(ms);
+    let said: &std::sync::Mutex<Bounds> =
+        Box::leak(Box::new(std::sync::Mutex::new(Bounds { earliest: Time::ZERO, latest: Time::ZERO })));
+    let began = Instant::now();
+    let limiter = RateLimiter::with_clock(Quota::new(cells(1), Duration::from_millis(100)), 1, Clock::saying(said));
+    // (exact, earliest, latest), and for how long it is refused: by the earliest of the coarse one, else by the exact.
+    let calls = [
+        (0, (0, 16), None),
+        (10, (0, 16), Some(90)), // None was refused before: the exact one is asked.
+        (20, (8, 24), Some(92)),
+        (90, (80, 96), Some(20)),
+        (90, (88, 104), Some(10)), // The time may have come: the exact one is asked.
+        (99, (500, 516), Some(1)), // A coarse one that is ahead admits nothing.
+        (100, (88, 104), None),
+        (101, (88, 104), Some(99)),
+        (102, (88, 104), Some(112)),
+        (205, (88, 104), Some(112)), // Ticks that are late prolong a refusal.
+        (205, (204, 220), None),
+    ];
+    for (exact, (earliest, latest), refused) in calls {
+        advance(Duration::from_millis(exact) - began.elapsed()).await;
+        *said.lock().unwrap() = Bounds { earliest: at(earliest), latest: at(latest) };
+        let retry_after = limiter.check().err().map(|limited| limited.retry_after().unwrap());
+        assert_eq!(retry_after, refused.map(Duration::from_millis), "at {exact} ms, {earliest} to {latest}");
+    }
+    let stats = limiter.stats();
+    assert_eq!((stats.admitted, stats.refused), (3, 8));
+    // Whoever waits goes by the exact one.
+    *said.lock().unwrap() = Bounds { earliest: at(88), latest: at(104) };
+    limiter.until_ready().await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_millis(305));
 }
 
 #[tokio::test(start_paused = true)]
