@@ -19,7 +19,7 @@ use raceproof::startup::{Running, Startup, Unit};
 use raceproof::task::{Restart, SpawnError, Supervisor, TaskHandle};
 use raceproof::worker::{Handler, Worker};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, sleep};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// A stream that was not heard of for so long has nobody who will end it.
@@ -207,7 +207,7 @@ async fn outage(orchestrator: &Orchestrator, proxy: &Proxy, app: &Running) -> Re
     }
     let (began, asked) = (Instant::now(), orchestrator.asked.load(Ordering::SeqCst));
     orchestrator.down.store(true, Ordering::SeqCst);
-    ready.wait_for(|ready| !ready).await?;
+    timeout(10 * MINUTE, ready.wait_for(|ready| !ready)).await??;
     let (after, asked) = (began.elapsed(), orchestrator.asked.load(Ordering::SeqCst) - asked);
     println!("not ready {after:?} after the orchestrator went down, and {asked} checks");
     assert!(after <= 2 * MINUTE && asked <= 4);
@@ -216,7 +216,7 @@ async fn outage(orchestrator: &Orchestrator, proxy: &Proxy, app: &Running) -> Re
     }
     assert_eq!(proxy.call(Ask::Started(2_000)).await, Ok(Answer::Unreachable));
     orchestrator.down.store(false, Ordering::SeqCst);
-    ready.wait_for(|ready| *ready).await?;
+    timeout(MINUTE, ready.wait_for(|ready| *ready)).await??;
     sleep(15 * MINUTE).await;
     Ok(())
 }
