@@ -65,6 +65,11 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     // There is no room, and so the picture comes back.
     assert_eq!(thumbnails.call(Picture(100)).await, Err(CallError::Full(Picture(100))));
 
+    // Six were begun. Those who went have left no place behind them.
+    sleep(Duration::from_millis(27)).await;
+    let stats = thumbnails.stats();
+    assert_eq!((stats.in_hand, stats.waiting, stats.patient, stats.abandoned), (2, 4, 25, 5));
+
     let mut made = 0;
     for (number, answer) in uploads.join_all().await.into_iter().flatten() {
         if number == BROKEN {
