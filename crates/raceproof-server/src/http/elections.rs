@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response as HttpResponse};
+use axum::response::Response as HttpResponse;
 use raceproof_core::id::{RequestId, SessionId, SessionKey, Token};
 use raceproof_core::wire::{self, Request, Response};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::body::{Body, Name};
 use super::locks::Empty;
 use super::problem::Refusal;
-use super::{App, ProblemBody, unexpected};
+use super::{App, ProblemBody, answer};
 
 /// Stands for election.
 #[derive(Deserialize, ToSchema)]
@@ -63,10 +63,7 @@ pub(crate) async fn campaign(
 ) -> Result<HttpResponse, Refusal> {
     let Campaign { session, value, wait_ms, request } = body;
     let campaign = wire::Campaign { election, request, value, wait_ms };
-    Ok(match app.call(Some(session), Request::Campaign(campaign)).await? {
-        Response::Elected(leader) => Json(leader).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(Some(session), Request::Campaign(campaign)).await?, Response::Elected(leader) => Json(leader))
 }
 
 /// Step down, or hand over to a candidate.
@@ -81,10 +78,10 @@ pub(crate) async fn resign(
     Name(election): Name,
     Body(Resign { session, term, to }): Body<Resign>,
 ) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(Some(session), Request::Resign(wire::Resign { election, term, to })).await? {
-        Response::Released {} => Json(Empty {}).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(
+        app.call(Some(session), Request::Resign(wire::Resign { election, term, to })).await?,
+        Response::Released {} => Json(Empty {})
+    )
 }
 
 /// Who leads, and who stands.
@@ -95,8 +92,5 @@ pub(crate) async fn resign(
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(State(app): State<App>, Name(name): Name) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Election { name }).await? {
-        Response::Election(election) => Json(election).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(None, Request::Election { name }).await?, Response::Election(election) => Json(election))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response as HttpResponse};
+use axum::response::Response as HttpResponse;
 use raceproof_core::id::{RequestId, SessionKey, Token};
 use raceproof_core::wire::{self, Class, Code, Grant, Mode, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::{Body, Name, Params};
 use super::problem::Refusal;
 use super::sessions::Paging;
-use super::{App, ProblemBody, unexpected};
+use super::{App, ProblemBody, answer};
 
 /// An answer that says no more than its status.
 #[derive(Serialize, ToSchema)]
@@ -171,12 +171,10 @@ pub(crate) async fn acquire(
     Body(body): Body<AcquireOne>,
 ) -> Result<HttpResponse, Refusal> {
     let (session, acquire) = body.of(vec![Arc::clone(&name)]);
-    Ok(match app.call(Some(session), acquire).await? {
-        Response::Granted(Grant { token, mode, lease_ms, .. }) => {
-            Json(GrantOfOne { name, mode, token, lease_ms }).into_response()
-        }
-        other => unexpected(&other),
-    })
+    answer!(
+        app.call(Some(session), acquire).await?,
+        Response::Granted(Grant { token, mode, lease_ms, .. }) => Json(GrantOfOne { name, mode, token, lease_ms })
+    )
 }
 
 /// Take several locks: all or none. Closing the connection gives up the wait.
@@ -190,10 +188,7 @@ pub(crate) async fn acquire_several(
 ) -> Result<HttpResponse, Refusal> {
     let names = std::mem::take(&mut body.names);
     let (session, acquire) = body.of(names);
-    Ok(match app.call(Some(session), acquire).await? {
-        Response::Granted(grant) => Json(grant).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(Some(session), acquire).await?, Response::Granted(grant) => Json(grant))
 }
 
 /// Give a grant back.
@@ -208,10 +203,10 @@ pub(crate) async fn release(
     Name(name): Name,
     Body(Release { session, token }): Body<Release>,
 ) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(Some(session), Request::Release(wire::Release { name, token })).await? {
-        Response::Released {} => Json(Empty {}).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(
+        app.call(Some(session), Request::Release(wire::Release { name, token })).await?,
+        Response::Released {} => Json(Empty {})
+    )
 }
 
 /// Ask whether a token is still good.
@@ -226,10 +221,10 @@ pub(crate) async fn check(
     Name(name): Name,
     Body(Check { token }): Body<Check>,
 ) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Check(wire::Check { name, token })).await? {
-        Response::Checked { valid, newest } => Json(Checked { valid, newest }).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(
+        app.call(None, Request::Check(wire::Check { name, token })).await?,
+        Response::Checked { valid, newest } => Json(Checked { valid, newest })
+    )
 }
 
 /// End every grant of a lock without asking its holders. For operators.
@@ -240,10 +235,7 @@ pub(crate) async fn check(
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn steal(State(app): State<App>, Name(name): Name) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Steal { name }).await? {
-        Response::Stolen { tokens } => Json(Stolen { tokens }).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(None, Request::Steal { name }).await?, Response::Stolen { tokens } => Json(Stolen { tokens }))
 }
 
 /// Ask why a request still waits.
@@ -278,15 +270,14 @@ pub(crate) async fn why_get(
 
 async fn explain(app: &App, name: &str, waiting: WaitingRequest) -> Result<HttpResponse, Refusal> {
     let WaitingRequest { session, request } = waiting;
-    Ok(match app.call(Some(session), Request::Why { request }).await? {
-        Response::Waiting(waiting)
-            if !waiting.blocked_by.is_empty() && waiting.blocked_by.iter().all(|lock| *lock.name != *name) =>
-        {
-            return Err(Refusal::new(Code::NotWaiting, "the request waits, but not for this lock"));
-        }
-        Response::Waiting(waiting) => Json(waiting).into_response(),
-        other => unexpected(&other),
-    })
+    let answered = app.call(Some(session), Request::Why { request }).await?;
+    if let Response::Waiting(wire::Waiting { blocked_by, .. }) = &answered
+        && !blocked_by.is_empty()
+        && blocked_by.iter().all(|lock| *lock.name != *name)
+    {
+        return Err(Refusal::new(Code::NotWaiting, "the request waits, but not for this lock"));
+    }
+    answer!(answered, Response::Waiting(waiting) => Json(waiting))
 }
 
 /// Give up a wait, of a lock or of a campaign, from another connection than the one that waits.
@@ -298,10 +289,7 @@ pub(crate) async fn cancel(
     State(app): State<App>,
     Body(WaitingRequest { session, request }): Body<WaitingRequest>,
 ) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(Some(session), Request::Cancel { request }).await? {
-        Response::Cancelled {} => Json(Empty {}).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(Some(session), Request::Cancel { request }).await?, Response::Cancelled {} => Json(Empty {}))
 }
 
 /// List locks that are held or waited for, in name order.
@@ -310,10 +298,7 @@ pub(crate) async fn cancel(
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(State(app): State<App>, Params(page): Params<Paging>) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Locks(page.into())).await? {
-        Response::Locks(page) => Json(page).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(None, Request::Locks(page.into())).await?, Response::Locks(page) => Json(page))
 }
 
 /// Show one lock.
@@ -324,8 +309,5 @@ pub(crate) async fn list(State(app): State<App>, Params(page): Params<Paging>) -
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn show(State(app): State<App>, Name(name): Name) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Lock { name }).await? {
-        Response::Lock(lock) => Json(lock).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(None, Request::Lock { name }).await?, Response::Lock(lock) => Json(lock))
 }

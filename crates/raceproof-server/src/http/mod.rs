@@ -82,6 +82,17 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// What a call is answered with, given the one kind of response that its request has.
+macro_rules! answer {
+    ($response:expr, $kind:pat => $answer:expr) => {
+        Ok(match $response {
+            $kind => axum::response::IntoResponse::into_response($answer),
+            other => crate::http::unexpected(&other),
+        })
+    };
+}
+use answer;
+
 /// An answer of another kind than the request's: the hub and this table disagree.
 fn unexpected(response: &Response) -> HttpResponse {
     tracing::error!(?response, "the hub answered with something else than was asked for");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response as HttpResponse};
+use axum::response::Response as HttpResponse;
 use raceproof_core::id::SessionKey;
 use raceproof_core::wire::{Open, Page, Request, Response};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::{Body, Params, Session};
 use super::problem::Refusal;
-use super::{App, ProblemBody, unexpected};
+use super::{App, ProblemBody, answer};
 
 /// A session that was opened.
 #[derive(Serialize, ToSchema)]
@@ -68,12 +68,10 @@ impl From<Paging> for Page {
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn open(State(app): State<App>, Body(open): Body<Open>) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Open(open)).await? {
-        Response::Opened { session, ttl_ms, .. } => {
-            (StatusCode::CREATED, Json(SessionOpened { session, ttl_ms })).into_response()
-        }
-        other => unexpected(&other),
-    })
+    answer!(
+        app.call(None, Request::Open(open)).await?,
+        Response::Opened { session, ttl_ms, .. } => (StatusCode::CREATED, Json(SessionOpened { session, ttl_ms }))
+    )
 }
 
 /// Renew a session's lease.
@@ -84,10 +82,7 @@ pub(crate) async fn open(State(app): State<App>, Body(open): Body<Open>) -> Resu
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn keepalive(State(app): State<App>, Session(key): Session) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(Some(key), Request::Keepalive {}).await? {
-        Response::Renewed { ttl_ms } => Json(Lease { ttl_ms }).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(Some(key), Request::Keepalive {}).await?, Response::Renewed { ttl_ms } => Json(Lease { ttl_ms }))
 }
 
 /// End a session, and with it everything it holds and waits for.
@@ -98,10 +93,7 @@ pub(crate) async fn keepalive(State(app): State<App>, Session(key): Session) -> 
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn end(State(app): State<App>, Session(key): Session) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(Some(key), Request::End {}).await? {
-        Response::Ended {} => StatusCode::NO_CONTENT.into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(Some(key), Request::End {}).await?, Response::Ended {} => StatusCode::NO_CONTENT)
 }
 
 /// List sessions, in order of opening.
@@ -110,8 +102,5 @@ pub(crate) async fn end(State(app): State<App>, Session(key): Session) -> Result
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(State(app): State<App>, Params(page): Params<Paging>) -> Result<HttpResponse, Refusal> {
-    Ok(match app.call(None, Request::Sessions(page.into())).await? {
-        Response::Sessions(page) => Json(page).into_response(),
-        other => unexpected(&other),
-    })
+    answer!(app.call(None, Request::Sessions(page.into())).await?, Response::Sessions(page) => Json(page))
 }
