@@ -153,9 +153,23 @@ fn empty_and_large_records_come_back() {
         store.append(lsn(1), b"").unwrap();
         store.append(lsn(2), &large).unwrap();
         store.append(lsn(3), &large).unwrap();
+        // Several segments' worth.
+        let huge = vec![7; 100_000];
+        store.append(lsn(4), &huge).unwrap();
+        store.append(lsn(5), b"").unwrap();
         store.flush().unwrap();
         drop(store);
+        let mut store = place.open();
+        let expected = [vec![], large.clone(), large, huge.clone(), vec![]];
+        let expected: Vec<_> = (1..).map(lsn).zip(expected).collect();
+        assert_eq!(store.load().unwrap().records, expected);
+        // And behind a snapshot as ever.
+        store.append(lsn(6), &huge).unwrap();
+        store.install_snapshot(lsn(5), b"x").unwrap();
+        store.append(lsn(7), b"x").unwrap();
+        store.close().unwrap();
+        drop(store);
         let loaded = place.open().load().unwrap();
-        assert_eq!(loaded.records, [(lsn(1), vec![]), (lsn(2), large.clone()), (lsn(3), large)]);
+        assert_eq!(loaded.records, [(lsn(6), huge), (lsn(7), b"x".to_vec())]);
     }
 }

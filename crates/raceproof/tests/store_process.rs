@@ -4,6 +4,8 @@
 #![cfg(feature = "store")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use raceproof::store::{CheckError, Kind, LogOptions, LogStore, OpenError, Storage, WriteError, check, open};
 use raceproof_core::id::Lsn;
+
+use common::{go_on, load_and_prepare};
 
 const PART: &str = "RACEPROOF_TEST_PART";
 const DIR: &str = "RACEPROOF_TEST_DIR";
@@ -187,30 +191,15 @@ fn on_a_really_full_disk_the_log_fills_is_compacted_and_goes_on() {
     options.segment_bytes = 64 << 10;
     let dir = mount.0.path().join("store");
     let mut store = LogStore::open(&dir, options.clone()).unwrap();
-    store.load().unwrap();
-    while let Some(job) = store.take_job() {
-        job.run().unwrap();
-    }
+    load_and_prepare(&mut store);
     let hog = std::fs::File::create(mount.0.path().join("hog")).unwrap();
     let zeros = [1; 4096];
     while (&hog).write_all(&zeros).is_ok() {}
 
-    let mut next = 1;
-    let mut snapshots = 0;
-    for _ in 0..3000 {
-        store.append(lsn(next), &record(next)).unwrap();
-        store.flush().unwrap();
-        next += 1;
-        while let Some(job) = store.take_job() {
-            let _ = job.run();
-        }
-        if store.stats().snapshot_wanted {
-            store.install_snapshot(lsn(next - 1), b"compact").unwrap();
-            snapshots += 1;
-        }
-    }
+    let snapshots = go_on(&mut store, 3000, record, |_| b"compact".to_vec());
     assert!(snapshots > 2, "{snapshots}");
     // Without a snapshot it fills up, and says so.
+    let mut next = 3001;
     let error = loop {
         match store.append(lsn(next), &record(next)).and_then(|()| store.flush()) {
             Ok(()) => next += 1,

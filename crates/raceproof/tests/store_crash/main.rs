@@ -2,6 +2,8 @@
 #![cfg(feature = "store")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod damage;
 
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use raceproof::store::disk::{SimDisk, SimFault};
 use raceproof::store::{Job, LoadError, Loaded, LogOptions, LogStore, OpenError, Storage, WriteError};
 use raceproof_core::id::Lsn;
 
+use self::common::{go_on, load_and_prepare};
 use self::damage::{filled, load_damaged, used_files};
 
 fn options() -> LogOptions {
@@ -28,8 +31,15 @@ fn lsn(number: u64) -> Lsn {
     Lsn::new(number)
 }
 
-/// What record `number` holds; some are long enough to be torn, some are mostly zeros.
+/// What record `number` holds; some are long enough to be torn, some are mostly zeros, and one needs more than a segment.
 fn record(number: u64) -> Vec<u8> {
+    if number == 41 {
+        return ordinary(number).into_iter().chain(vec![4; 20_000]).collect();
+    }
+    ordinary(number)
+}
+
+fn ordinary(number: u64) -> Vec<u8> {
     let mut rng = Rng::with_seed(number);
     let len = if number.is_multiple_of(5) { rng.usize(500..1500) } else { rng.usize(0..90) };
     let zeros = number.is_multiple_of(15);
@@ -225,31 +235,19 @@ fn a_failed_sync_is_not_asked_again_and_what_the_cache_still_shows_is_written_ag
 fn on_a_full_disk_snapshots_still_fit_and_the_log_goes_round() {
     let disk = SimDisk::new();
     let mut store = open(&disk).unwrap();
-    store.load().unwrap();
-    while let Some(job) = store.take_job() {
-        job.run().unwrap();
-    }
+    load_and_prepare(&mut store);
     // Not a byte more than the store holds already.
     disk.set_capacity(Some(store.stats().bytes_on_disk + 200));
-    let mut next = 1;
-    let mut snapshots = 0;
-    for _ in 0..400 {
-        store.append(lsn(next), &record(next)).unwrap();
-        store.flush().unwrap();
-        next += 1;
-        while let Some(job) = store.take_job() {
-            let _ = job.run();
-        }
-        if store.stats().snapshot_wanted {
-            store.install_snapshot(lsn(next - 1), &snapshot(next - 1)).unwrap();
-            snapshots += 1;
-        }
-    }
+    let snapshots = go_on(&mut store, 400, ordinary, snapshot);
     assert!(snapshots > 3, "{snapshots}");
     drop(store);
     disk.restart(&mut Rng::with_seed(3));
-    let loaded = open(&disk).unwrap().load().unwrap();
-    verify(&loaded, &Told { durable: next - 1, appended: next - 1, snapshot: 0 });
+    let Loaded { snapshot: Some((at, payload)), records, .. } = open(&disk).unwrap().load().unwrap() else {
+        panic!("no snapshot")
+    };
+    assert_eq!(payload, snapshot(at.as_u64()));
+    let expected: Vec<_> = (at.as_u64() + 1..=400).map(|number| (lsn(number), ordinary(number))).collect();
+    assert_eq!(records, expected);
 }
 
 #[test]

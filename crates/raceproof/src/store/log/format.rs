@@ -232,6 +232,12 @@ impl Frames {
         Some(Frame { lsn, flushed, payload, bytes: total })
     }
 
+    /// The position that the frame at the beginning of `bytes` says it has, whatever else is wrong with it.
+    pub(crate) fn claimed_lsn(bytes: &[u8]) -> Option<Lsn> {
+        let lsn = bytes.get(8..16)?.first_chunk::<8>()?;
+        Some(Lsn::new(u64::from_le_bytes(*lsn)))
+    }
+
     /// How long the frame at the beginning of `bytes` says it is, whatever else is wrong with it.
     pub(crate) fn claimed_bytes(bytes: &[u8]) -> Option<usize> {
         let len = bytes.get(4..8)?.first_chunk::<4>()?;

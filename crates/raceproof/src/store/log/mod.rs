@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use raceproof_core::id::Lsn;
 
-use self::format::{Frames, SEGMENT_HEADER_BYTES};
+use self::format::SEGMENT_HEADER_BYTES;
 use self::jobs::{Done, Task, make_spare};
 use self::names::segment_name;
 use self::running::Log;
@@ -46,20 +46,19 @@ pub struct LogOptions {
     /// With more log than this behind the last snapshot, and more than that snapshot takes,
     /// [`StorageStats::snapshot_wanted`]. Default 8 MiB, which a start replays in well under a second.
     pub snapshot_after_bytes: u64,
-    /// The largest record. Default 1 MiB; a record must fit into a segment.
+    /// The largest record. Default 256 MiB. One that does not fit into a segment gets a larger one.
     pub record_bytes_max: u64,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { segment_bytes: 4 << 20, segments_spare: 2, snapshot_after_bytes: 8 << 20, record_bytes_max: 1 << 20 }
+        Self { segment_bytes: 4 << 20, segments_spare: 2, snapshot_after_bytes: 8 << 20, record_bytes_max: 256 << 20 }
     }
 }
 
 impl LogOptions {
     fn record_bytes_max(&self) -> u64 {
-        let room = self.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES as u64 + Frames::bytes(8) as u64);
-        self.record_bytes_max.min(room).min(u64::from(u32::MAX >> 1))
+        self.record_bytes_max.min(u64::from(u32::MAX >> 1))
     }
 }
 

@@ -153,7 +153,7 @@ impl Log {
         }
         let frame_bytes = Frames::bytes(record.len()) as u64;
         if self.active.at + self.buffer.len() as u64 + frame_bytes > self.active.bytes {
-            self.roll()?;
+            self.roll(frame_bytes)?;
         }
         self.active.frames.encode(&mut self.buffer, lsn, self.flushed, record);
         self.log_bytes += frame_bytes;
@@ -188,27 +188,31 @@ impl Log {
         self.active.sync()
     }
 
-    /// Goes on in the next segment. Everything before is made durable first, so that a record in a later segment
-    /// proves it.
-    fn roll(&mut self) -> Result<(), WriteError> {
+    /// Goes on in the next segment, which has room for a frame of this size. Everything before is made durable first, so
+    /// that a record in a later segment proves it.
+    fn roll(&mut self, frame_bytes: u64) -> Result<(), WriteError> {
         self.flush()?;
-        let spare = self.spare()?;
+        let spare = self.spare(SEGMENT_HEADER_BYTES as u64 + frame_bytes)?;
         self.segments.push_back(Segment { seq: spare.seq, first_lsn: self.last.next(), bytes: spare.bytes });
         self.active = Active::empty(self.disk.as_ref(), self.id, spare);
         Ok(())
     }
 
-    fn spare(&mut self) -> Result<Spare, WriteError> {
+    fn spare(&mut self, bytes_min: u64) -> Result<Spare, WriteError> {
         self.absorb()?;
-        while self.spares.is_empty() && self.under_way == UnderWay::Spare {
+        let fits = |spare: &mut Spare| spare.bytes >= bytes_min;
+        while !self.spares.front_mut().is_some_and(fits) && self.under_way == UnderWay::Spare {
             let done = self.slot.wait();
             self.settle(done)?;
         }
-        if let Some(spare) = self.spares.pop_front() {
+        if let Some(spare) = self.spares.pop_front_if(fits) {
             return Ok(spare);
         }
+        // One that is too small gives its place to one that is not.
+        let seq = self.active.seq + 1;
+        self.spares.pop_front();
         let recycle = self.retired.pop_front().map(|(name, _)| name);
-        make_spare(self.disk.as_ref(), self.id, self.next_seq(), self.options.segment_bytes, recycle)
+        make_spare(self.disk.as_ref(), self.id, seq, self.options.segment_bytes.max(bytes_min), recycle)
     }
 
     fn next_seq(&self) -> u64 {

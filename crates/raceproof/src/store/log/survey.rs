@@ -315,9 +315,12 @@ impl<'d> Walk<'d> {
 
 /// The first good frame behind `at` that was written when `due` was durable.
 fn durable_behind(frames: &Frames, bytes: &[u8], at: usize, due: Lsn) -> Option<(usize, Lsn)> {
+    // What lies within a large record must not be taken for frames, and checked whole, at every other place.
+    let last = Lsn::new(due.as_u64().saturating_add((bytes.len() / FRAME_HEADER_BYTES) as u64));
     let mut at = at + FRAME_ALIGN;
     while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= FRAME_HEADER_BYTES) {
-        match frames.decode(rest) {
+        let may_be = Frames::claimed_lsn(rest).is_some_and(|lsn| (due..=last).contains(&lsn));
+        match may_be.then(|| frames.decode(rest)).flatten() {
             Some(frame) if frame.flushed >= due => return Some((at, frame.lsn)),
             Some(frame) => at += frame.bytes,
             None => at += FRAME_ALIGN,
