@@ -298,7 +298,8 @@ impl Hub {
         if self.recovery.is_some() && !self.config.has(Mutation::GateSkipped) {
             return;
         }
-        while let Some(wait) = self.table.serve(&keys) {
+        let mut left = keys.as_slice();
+        while let Some(wait) = self.table.serve(&mut left) {
             self.hand_over(now, wait);
         }
     }

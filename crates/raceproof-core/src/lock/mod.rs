@@ -257,11 +257,17 @@ impl LockTable {
     }
 
     /// Takes out of the queues of `keys` the first request that can be served. The caller makes it a grant with
-    /// [`Self::insert`] and asks again, until there is none.
+    /// [`Self::insert`] and asks again, until there is none. Names that are done with are taken off `keys`: what is
+    /// granted makes nobody's turn come.
     #[must_use]
-    pub fn serve(&mut self, keys: &[Key]) -> Option<Wait> {
-        let id = keys.iter().find_map(|key| self.first_servable(key))?;
-        self.dequeue(id)
+    pub fn serve(&mut self, keys: &mut &[Key]) -> Option<Wait> {
+        while let Some((key, rest)) = keys.split_first() {
+            if let Some(id) = self.first_servable(key) {
+                return self.dequeue(id);
+            }
+            *keys = rest;
+        }
+        None
     }
 
     fn first_servable(&self, key: &Key) -> Option<WaitId> {

@@ -126,6 +126,49 @@ async fn l5_a_thousand_clients_come_back_after_a_restart_and_keep_what_they_hold
     server.stop().await.unwrap();
 }
 
+/// What one input brings about is one record of the log, on disk together or not at all: here more than a megabyte.
+#[tokio::test]
+async fn l10_a_session_with_thousands_of_locks_ends_and_all_who_wait_have_theirs_at_once() {
+    const WAITERS: usize = 10;
+    const EACH: usize = 500;
+    let dir = tempfile::tempdir().unwrap();
+    let store = StoreKind::directory(dir.path());
+    let server = run(Server::bind(config(store.clone())).await.unwrap());
+    let names: Vec<_> = (0..WAITERS * EACH).map(|i| format!("{i}-{}", "n".repeat(250))).collect();
+    let mut holder = server.socket().await;
+    holder.session("holder").await;
+    for names in names.chunks(50) {
+        token(&holder.ask(json!({ "acquire": { "names": names } })).await);
+    }
+    let mut waiters = Vec::new();
+    for names in names.chunks(EACH) {
+        let mut waiter = server.socket().await;
+        waiter.session("waiter").await;
+        for name in names {
+            // An owner each: a flow of work that waits for much is looked at as a whole for each wait.
+            let owner = name.split('-').next().unwrap();
+            waiter.send(json!({ "acquire": { "names": [name], "owner": owner, "wait_ms": 600_000 } })).await;
+        }
+        let renewed = waiter.send(json!({ "keepalive": {} })).await;
+        assert_eq!(waiter.receive().await["re"], renewed);
+        waiters.push(waiter);
+    }
+    assert_eq!(holder.ask(json!({ "end": {} })).await["ok"], json!({ "ended": {} }));
+    let mut granted = Vec::new();
+    for waiter in &mut waiters {
+        for _ in 0..EACH {
+            granted.push(token(&waiter.receive().await));
+        }
+    }
+    server.stop().await.unwrap();
+
+    let server = run(Server::bind(config(store)).await.unwrap());
+    for (name, token) in names.iter().zip(&granted).step_by(499) {
+        assert_eq!(server.get(&format!("/v1/locks/{name}")).await.json()["holders"][0]["token"], *token);
+    }
+    server.stop().await.unwrap();
+}
+
 /// Sessions over one connection after the other, all of whose leases end at `end`, each with a lock of its own.
 async fn expire_at(server: &Running, end: Instant, part: std::ops::Range<usize>) {
     for i in part {
