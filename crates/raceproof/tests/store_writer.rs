@@ -220,14 +220,21 @@ fn a_full_queue_blocks_until_there_is_room_and_not_for_ever_if_the_store_fails()
     assert!(matches!(events.recv_timeout(PATIENCE).unwrap(), WriterEvent::Failed(_)));
 }
 
-/// A disk on which a snapshot gets its name only when the gate is open.
+/// What comes before a snapshot gets its name.
 #[derive(Debug)]
-struct SlowSnapshots {
-    disk: SimDisk,
-    gate: Gate,
+enum Before {
+    Wait(Gate),
+    Panic,
 }
 
-impl Disk for SlowSnapshots {
+/// A disk on which snapshots have their troubles.
+#[derive(Debug)]
+struct OddSnapshots {
+    disk: SimDisk,
+    before: Before,
+}
+
+impl Disk for OddSnapshots {
     fn path(&self, name: &str) -> PathBuf {
         self.disk.path(name)
     }
@@ -250,7 +257,10 @@ impl Disk for SlowSnapshots {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         if from == "snapshot.tmp" {
-            self.gate.pass();
+            match &self.before {
+                Before::Wait(gate) => gate.pass(),
+                Before::Panic => panic!("a disk with a bug"),
+            }
         }
         self.disk.rename(from, to)
     }
@@ -279,7 +289,7 @@ fn log_on(disk: impl Disk) -> Result<LogStore, OpenError> {
 fn commits_go_on_while_a_snapshot_is_written() {
     let gate = Gate::default();
     let disk = SimDisk::new();
-    let store = log_on(SlowSnapshots { disk: disk.clone(), gate: gate.clone() }).unwrap();
+    let store = log_on(OddSnapshots { disk: disk.clone(), before: Before::Wait(gate.clone()) }).unwrap();
     let (writer, events) = start(store, WriterOptions::default());
     writer.append(lsn(1), b"x");
     writer.flush(lsn(1));
@@ -310,6 +320,22 @@ fn commits_go_on_while_a_snapshot_is_written() {
     disk.restart_process();
     let loaded = log_on(disk).unwrap().load().unwrap();
     assert_eq!((loaded.snapshot, loaded.records.len()), (Some((lsn(1), b"one".to_vec())), 200));
+}
+
+#[test]
+fn a_panic_beside_the_log_is_a_failure_and_not_a_store_that_only_grows() {
+    let store = log_on(OddSnapshots { disk: SimDisk::new(), before: Before::Panic }).unwrap();
+    let (writer, events) = start(store, WriterOptions::default());
+    writer.append(lsn(1), b"x");
+    writer.snapshot(lsn(1), b"one".to_vec());
+    loop {
+        match events.recv_timeout(PATIENCE).unwrap() {
+            WriterEvent::Failed(WriteError::WriterGone) => break,
+            WriterEvent::Flushed(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(writer.stop(), Err(WriteError::WriterGone)));
 }
 
 #[test]

@@ -455,7 +455,9 @@ impl Keeper {
         let thread = thread::Builder::new().name("raceproof-keeper".to_owned()).spawn(move || {
             for job in inbox {
                 let snapshot = job.snapshot();
-                let outcome = job.run();
+                // A store whose jobs end in a panic would never be compacted again, and nobody would know.
+                let outcome = panic::catch_unwind(AssertUnwindSafe(|| job.run()));
+                let outcome = outcome.unwrap_or(Err(WriteError::WriterGone));
                 let mut queue = shared.lock();
                 queue.job_done = Some(JobDone { snapshot, outcome });
                 shared.wake(queue);
@@ -474,7 +476,7 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic was reported on its own thread; the job that panicked counts as dropped.
+            // It does not panic: its jobs' panics are caught.
             let _ = thread.join();
         }
     }
