@@ -1,9 +1,9 @@
 //! The hub's side of the store: hands over records, hears how far they are on disk, and has a snapshot taken
 //! when the log has grown. What a record means it does not know, and when an answer may go it does not decide.
 
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use raceproof::store::{
@@ -74,15 +74,17 @@ pub(crate) fn open_on(
         .map(|(lsn, bytes)| Record::from_bytes(&bytes).map(|record| (lsn, record)))
         .collect::<Result<_, _>>()?;
     let hub = Hub::restore(config.hub.clone(), snapshot.transpose()?, records, clock.now())?;
-    let journal = Journal::start(Box::new(Timed { storage, metrics: Arc::clone(metrics) }))?;
+    let storage = Box::new(Timed { storage, metrics: Arc::clone(metrics) });
+    let journal = Journal::start(storage, WriterOptions::default())?;
     Ok((hub, journal))
 }
 
 impl Journal {
-    fn start(storage: Box<dyn Storage>) -> Result<Self, StartError> {
+    /// Starts the writer of a store that is loaded.
+    pub(crate) fn start(storage: Box<dyn Storage>, options: WriterOptions) -> io::Result<Self> {
         let signal = Arc::new(Signal::default());
         let told = Arc::clone(&signal);
-        let writer = Writer::start(storage, WriterOptions::default(), move |event| told.hear(event))?;
+        let writer = Writer::start(storage, options, move |event| told.hear(event))?;
         Ok(Self { writer: Some(writer), signal, wanted: None, since_look: 0 })
     }
 

@@ -2,16 +2,39 @@
 //! it loses its connection, not the server its memory.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use raceproof_core::wire::{Event, Problem, Response};
+use raceproof_core::wire::{Event, Lock, Problem, Response};
+
+/// Entries of lists, some hundred bytes each, from which on they have to be written before more is asked for.
+const ENTRIES_CROWD: usize = 1_000;
 
 /// One message on its way out; it is numbered when it is written.
 #[derive(Debug)]
 pub(crate) enum Message {
     Answer { re: u64, result: Result<Box<Response>, Box<Problem>> },
     Push(Box<Event>),
+}
+
+impl Message {
+    /// The entries of its lists. What else it says is short.
+    fn entries(&self) -> usize {
+        let of_lock = |lock: &Lock| 1 + lock.holders.len() + lock.waiters.len();
+        match self {
+            Self::Answer { result: Ok(response), .. } => match &**response {
+                Response::Locks(page) => page.locks.iter().map(of_lock).sum(),
+                Response::Waiting(waiting) => waiting.blocked_by.iter().map(of_lock).sum(),
+                Response::Lock(lock) => of_lock(lock),
+                Response::Sessions(page) => page.sessions.len(),
+                Response::Election(election) | Response::Observing(election) => election.candidates.len(),
+                _ => 0,
+            },
+            Self::Answer { result: Err(problem), .. } => problem.holders.len(),
+            Self::Push(_) => 0,
+        }
+    }
 }
 
 /// Why the server ends a connection.
@@ -30,6 +53,7 @@ pub(crate) enum Ending {
 #[derive(Debug, Default)]
 struct Queue {
     messages: VecDeque<Message>,
+    entries: usize,
     ending: Option<Ending>,
     waker: Option<Waker>,
     attended: bool,
@@ -39,12 +63,13 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     queue: Mutex<Queue>,
+    crowded: AtomicBool,
     frames_max: usize,
 }
 
 impl Outbox {
     pub(crate) fn new(frames_max: usize) -> Self {
-        Self { queue: Mutex::default(), frames_max }
+        Self { queue: Mutex::default(), crowded: AtomicBool::new(false), frames_max }
     }
 
     /// Adds a message. Past the bound it ends the connection instead.
@@ -57,6 +82,10 @@ impl Outbox {
             queue.messages = VecDeque::new();
             queue.ending = Some(Ending::SlowReader);
         } else {
+            queue.entries += message.entries();
+            if queue.entries >= ENTRIES_CROWD {
+                self.crowded.store(true, Ordering::Relaxed);
+            }
             queue.messages.push_back(message);
         }
         wake(queue);
@@ -81,9 +110,19 @@ impl Outbox {
         !self.lock().messages.is_empty()
     }
 
+    /// Whether so much waits to be written that no more should be asked for. Few frames can weigh a lot.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    /// Whether its connection is to end.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ending.is_some()
+    }
+
     /// Moves everything queued into `batch`. No room is kept for more: most connections are idle most of the time, and
-    /// what the allocator gave back last is nearer than what lay here since the message before. Ready when there is something, or an ending; otherwise whatever comes next
-    /// wakes the one who asks.
+    /// what the allocator gave back last is nearer than what lay here since the message before. Ready when there is
+    /// something, or an ending; otherwise whatever comes next wakes the one who asks.
     pub(crate) fn poll_take(&self, cx: &Context<'_>, batch: &mut VecDeque<Message>) -> Poll<Option<Ending>> {
         let mut queue = self.lock();
         if queue.messages.is_empty() && queue.ending.is_none() {
@@ -93,6 +132,8 @@ impl Outbox {
             }
             return Poll::Pending;
         }
+        queue.entries = 0;
+        self.crowded.store(false, Ordering::Relaxed);
         let mut messages = std::mem::take(&mut queue.messages);
         if batch.is_empty() {
             *batch = messages;

@@ -321,7 +321,7 @@ impl Doors {
             let ended = tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = requests.dawdle(limits.header_timeout) => return,
+                () = requests.overdue(limits.header_timeout, limits.write_timeout) => return,
                 () = closing.cancelled() => {
                     connection.as_mut().graceful_shutdown();
                     tokio::select! {

@@ -9,6 +9,8 @@
 mod link;
 mod route;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout, timeout_at};
 
 use super::close::Close;
 use super::frames::{self, Decoder, Incoming, Outgoing};
@@ -64,11 +65,13 @@ pub(super) async fn run(socket: TcpStream, read: Vec<u8>, link: Link, limits: Ar
         socket,
         decoder: Decoder::new(limits.frame_bytes),
         left: Vec::new(),
+        backlog: false,
         out: Vec::new(),
         batch: VecDeque::new(),
         ended: None,
         speaker: Speaker { link, conn, outbox, read_last: 0, heard: true, store_first: false },
         written_last: 0,
+        written: 0,
         gave_way: false,
         pinged: false,
         pause: jittered(limits.ping_interval, conn),
@@ -101,8 +104,10 @@ type Stopped = Option<Close>;
 struct Connection {
     socket: TcpStream,
     decoder: Decoder,
-    /// The beginning of a frame.
+    /// The beginning of a frame; behind a backlog, whole ones too.
     left: Vec<u8>,
+    /// Whether frames that have come were left for the next turn.
+    backlog: bool,
     /// Frames, or what is left of one, that the socket has not taken.
     out: Vec<u8>,
     /// Taken from the outbox, and not yet put into frames.
@@ -112,6 +117,8 @@ struct Connection {
     speaker: Speaker,
     /// The `seq` of the last frame that was written.
     written_last: u64,
+    /// Bytes that the socket has taken.
+    written: u64,
     /// Whether the turn before ended to let the store be started.
     gave_way: bool,
     /// Whether the last look found silence, and asked.
@@ -217,7 +224,12 @@ impl Connection {
     /// Says whether everything that has come was read.
     fn read_some(&mut self, cx: &mut Context<'_>) -> bool {
         let before = self.speaker.read_last;
-        while self.ended.is_none() && self.speaker.read_last - before < u64::from(FRAMES_PER_TURN) {
+        if self.backlog && !self.speaker.outbox.is_crowded() {
+            self.backlog = false;
+            let left = std::mem::take(&mut self.left);
+            self.take(left);
+        }
+        while self.ended.is_none() && !self.backlog && self.speaker.read_last - before < u64::from(FRAMES_PER_TURN) {
             let read = match self.left.is_empty() {
                 true => SCRATCH.with_borrow_mut(|scratch| self.poll_read(cx, &mut scratch.read)),
                 false => self.poll_read_on(cx),
@@ -265,11 +277,17 @@ impl Connection {
     }
 
     fn decode(&mut self, bytes: &mut [u8]) -> usize {
-        let Self { decoder, speaker, out, ended, .. } = self;
+        let Self { decoder, speaker, out, ended, backlog, .. } = self;
         let decoded = decoder.decode(bytes, |message| {
             speaker.heard = true;
             match message {
-                Incoming::Text(text) => return speaker.text(text),
+                Incoming::Text(text) => {
+                    speaker.text(text)?;
+                    if speaker.outbox.is_crowded() {
+                        *backlog = true;
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
                 Incoming::Ping(payload) => frames::encode(Outgoing::Pong, payload, out),
                 Incoming::Pong => {}
                 Incoming::Close(code) => {
@@ -277,7 +295,7 @@ impl Connection {
                     return Err(None);
                 }
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         });
         decoded.unwrap_or_else(|stopped| {
             *ended = Some(stopped);
@@ -292,6 +310,7 @@ impl Connection {
                 if count == 0 {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
+                self.written += count as u64;
                 self.out.drain(..count);
             }
             if self.out.capacity() > 0 {
@@ -323,6 +342,7 @@ impl Connection {
             Poll::Ready(taken) => taken?,
             Poll::Pending => 0,
         };
+        self.written += taken as u64;
         self.out.extend_from_slice(write.get(taken..).unwrap_or_default());
         if text.capacity() > WRITE_BYTES || write.capacity() > 2 * WRITE_BYTES {
             // A rare large message leaves no large buffer behind.
@@ -331,13 +351,30 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until the socket has taken what was begun.
+    /// Waits until the socket has taken what was begun, for as long as it takes any of it. Once the connection has
+    /// ended, what is left of it has that long as a whole.
     async fn write(&mut self) -> Result<(), Stopped> {
         let (patience, cut) = (self.limits.write_timeout, self.place.cut.clone());
-        match cut.run_until_cancelled(timeout(patience, poll_fn(|cx| self.poll_write(cx)))).await {
-            Some(Ok(Ok(()))) => Ok(()),
-            // Nobody reads; a close would not be read either.
-            _ => Err(None),
+        let mut deadline = Instant::now() + patience;
+        loop {
+            let step = timeout_at(deadline, poll_fn(|cx| self.poll_write_some(cx)));
+            match cut.run_until_cancelled(step).await {
+                Some(Ok(Ok(true))) => return Ok(()),
+                Some(Ok(Ok(false))) if self.speaker.outbox.has_ended() => {}
+                Some(Ok(Ok(false))) => deadline = Instant::now() + patience,
+                // Nobody reads; a close would not be read either.
+                _ => return Err(None),
+            }
+        }
+    }
+
+    /// Ready with whether everything was written, once anything was.
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let before = self.written;
+        match self.poll_write(cx) {
+            Poll::Ready(done) => Poll::Ready(done.map(|()| true)),
+            Poll::Pending if self.written > before => Poll::Ready(Ok(false)),
+            Poll::Pending => Poll::Pending,
         }
     }
 

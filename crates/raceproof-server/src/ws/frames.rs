@@ -2,6 +2,7 @@
 //! most of the time. Takes messages apart and puts them together; reads and writes nothing by itself.
 
 use std::io::Cursor;
+use std::ops::ControlFlow;
 
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
@@ -17,6 +18,9 @@ pub(super) enum Incoming<'a> {
     /// With the code, if there was one.
     Close(Option<[u8; 2]>),
 }
+
+/// Whether more is wanted for now, or why nothing more will be.
+pub(super) type Taken = Result<ControlFlow<()>, Option<Close>>;
 
 /// The frames of one connection.
 #[derive(Debug)]
@@ -38,40 +42,39 @@ impl Decoder {
         Self { pieces: None, bytes_max }
     }
 
-    /// Hands every message that is complete in `bytes` to `take`. Gives the number of bytes that are done with; those
-    /// behind them are the beginning of a frame. Unmasks in place what it is done with.
+    /// Hands every message that is complete in `bytes` to `take`, until that wants no more for now. Gives the number of
+    /// bytes that are done with; those behind them are the beginning of a frame, or were not wanted. Unmasks in place
+    /// what it is done with.
     pub(super) fn decode(
         &mut self,
         bytes: &mut [u8],
-        mut take: impl FnMut(Incoming<'_>) -> Result<(), Option<Close>>,
+        mut take: impl FnMut(Incoming<'_>) -> Taken,
     ) -> Result<usize, Option<Close>> {
         let mut done = 0;
         while let Some(rest) = bytes.get_mut(done..)
             && let Some((frame, length)) = whole_frame(rest, self.bytes_max)?
         {
             done += length;
-            match frame.header.opcode {
+            let more = match frame.header.opcode {
                 OpCode::Data(kind) => self.data(kind, &frame, &mut take)?,
                 OpCode::Control(Control::Ping) => take(Incoming::Ping(frame.payload))?,
                 OpCode::Control(Control::Close) => take(Incoming::Close(frame.payload.first_chunk().copied()))?,
                 OpCode::Control(_) => take(Incoming::Pong)?,
+            };
+            if more.is_break() {
+                break;
             }
         }
         Ok(done)
     }
 
-    fn data(
-        &mut self,
-        kind: Data,
-        frame: &Frame<'_>,
-        take: &mut impl FnMut(Incoming<'_>) -> Result<(), Option<Close>>,
-    ) -> Result<(), Option<Close>> {
+    fn data(&mut self, kind: Data, frame: &Frame<'_>, take: &mut impl FnMut(Incoming<'_>) -> Taken) -> Taken {
         let collected;
         let message = match (kind, self.pieces.take()) {
             (Data::Text, None) if frame.header.is_final => frame.payload,
             (Data::Text, None) => {
                 self.pieces = Some(frame.payload.to_vec());
-                return Ok(());
+                return Ok(ControlFlow::Continue(()));
             }
             (Data::Continue, Some(mut pieces)) => {
                 if pieces.len() + frame.payload.len() > self.bytes_max {
@@ -80,7 +83,7 @@ impl Decoder {
                 pieces.extend_from_slice(frame.payload);
                 if !frame.header.is_final {
                     self.pieces = Some(pieces);
-                    return Ok(());
+                    return Ok(ControlFlow::Continue(()));
                 }
                 collected = pieces;
                 &collected
@@ -177,7 +180,7 @@ mod tests {
             left.extend_from_slice(part);
             let done = decoder.decode(&mut left, |message| {
                 got.push(format!("{message:?}"));
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             })?;
             left.drain(..done);
         }
@@ -247,7 +250,7 @@ mod tests {
                 *second |= 0x80;
             }
             let length = bytes.len();
-            if let Ok(done) = Decoder::new(30).decode(&mut bytes, |_| Ok(())) {
+            if let Ok(done) = Decoder::new(30).decode(&mut bytes, |_| Ok(ControlFlow::Continue(()))) {
                 assert!(done <= length);
             }
         }

@@ -1,11 +1,17 @@
 //! Starting, restarting, stopping, and a store that fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::SinkExt;
-use raceproof::store::{Keep, LogOptions, LogStore, MemFault, MemOp, MemStore};
+use futures_util::{FutureExt, SinkExt};
+use raceproof::store::{
+    Keep, LoadError, Loaded, LogOptions, LogStore, MemFault, MemOp, MemStore, Storage, StorageStats, WriteError,
+};
+use raceproof_core::id::Lsn;
 use raceproof_server::{RunError, Server, StartError, StoreKind};
 use serde_json::json;
+use tokio::sync::{Mutex, Notify};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{PATIENCE, Running, config, receive, run, send, start};
@@ -70,6 +76,72 @@ async fn a_stop_tells_sockets_and_refuses_what_waits() {
     refused.problem(503, "unavailable");
     assert!(refused.header("retry-after").is_some());
     stopping.await.unwrap().unwrap();
+}
+
+/// A store whose flush says that it was begun, and waits until it is let through.
+#[derive(Debug, Clone, Default)]
+struct Held {
+    store: MemStore,
+    begun: Arc<Notify>,
+    gate: Arc<Mutex<()>>,
+}
+
+impl Storage for Held {
+    fn load(&mut self) -> Result<Loaded, LoadError> {
+        self.store.load()
+    }
+
+    fn append(&mut self, lsn: Lsn, record: &[u8]) -> Result<(), WriteError> {
+        self.store.append(lsn, record)
+    }
+
+    fn flush(&mut self) -> Result<(), WriteError> {
+        self.begun.notify_one();
+        drop(self.gate.blocking_lock());
+        self.store.flush()
+    }
+
+    fn install_snapshot(&mut self, lsn: Lsn, snapshot: &[u8]) -> Result<(), WriteError> {
+        self.store.install_snapshot(lsn, snapshot)
+    }
+
+    fn stats(&self) -> StorageStats {
+        self.store.stats()
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_the_disk_and_answers_what_was_decided_as_it_came_out() {
+    for fault in [None, Some(MemFault::Io)] {
+        let store = Held::default();
+        let server = run(Server::bind_on(Box::new(store.clone()), config(StoreKind::Memory)).await.unwrap());
+        let a = server.session("a").await;
+        let mut socket = server.socket().await;
+        socket.session("s").await;
+
+        let shut = store.gate.lock().await;
+        let _of_the_sessions = store.begun.notified().now_or_never();
+        let body = json!({ "session": a }).to_string();
+        let mut asks = send(server.addr, "POST", "/v1/locks/x/acquire", "", Some(body.as_bytes())).await;
+        timeout(PATIENCE, store.begun.notified()).await.unwrap();
+        let stopping = tokio::spawn(server.stop());
+        assert_eq!(socket.receive().await["event"], json!({ "draining": {} }));
+        if let Some(fault) = fault {
+            store.store.fail_at(MemOp::Flush, 0, fault);
+        }
+        drop(shut);
+
+        let (answer, closed, ended) = (receive(&mut asks).await, socket.closed().await, stopping.await.unwrap());
+        if fault.is_none() {
+            assert!(answer.json()["token"].is_u64(), "{answer:?}");
+            assert_eq!(closed, Some((1_001, "going_away".to_owned())));
+            ended.unwrap();
+        } else {
+            answer.problem(503, "store_failed");
+            assert_eq!(closed, Some((4_503, "store_failed".to_owned())));
+            assert!(matches!(ended, Err(RunError::StoreFailed { .. })), "{ended:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -228,9 +300,9 @@ async fn a_stop_cuts_off_who_does_not_read() {
             stream.feed(Message::text(page.to_string())).await.unwrap();
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(2), asked).await.is_err());
+    assert!(timeout(Duration::from_secs(2), asked).await.is_err());
     server.stop().await.unwrap();
     // Whoever reads now would free it; what is written to a connection that is gone fails.
-    let written = tokio::time::timeout(PATIENCE, stream.flush()).await.expect("the connection ends");
+    let written = timeout(PATIENCE, stream.flush()).await.expect("the connection ends");
     assert!(written.is_err(), "there is nobody to take it");
 }

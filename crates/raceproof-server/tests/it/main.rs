@@ -10,5 +10,6 @@ mod http;
 mod life;
 mod refusals;
 mod scale;
+mod slow;
 mod socket;
 mod waiting;
