@@ -1,7 +1,7 @@
 //! Where rooms run what must outlive its caller, by which clock, and what they do with panics.
 //!
-//! Owns: the runtime handle, which is shuttle's scheduler under `--cfg shuttle`, and the clock, which only sleeping moves
-//! there.
+//! Owns: the runtime handle, which is shuttle's scheduler under `--cfg shuttle`, and the clock that machines are told the
+//! time by.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -15,6 +15,8 @@ use raceproof_core::time::Time;
 pub(crate) use shuttle::future::{AbortHandle, JoinHandle};
 #[cfg(not(shuttle))]
 pub(crate) use tokio::task::{AbortHandle, JoinHandle};
+
+use crate::timer::{self, Instant};
 
 /// A future that owns what it needs.
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -57,70 +59,35 @@ impl Runtime {
     }
 }
 
-/// Counts from when it was made: by Tokio's clock, so that tests can pause it, or under shuttle, where nothing takes
-/// time, by how long was slept.
-#[derive(Clone, Debug)]
+/// Counts from when it was made, as [`timer`] goes.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    #[cfg(not(shuttle))]
-    origin: tokio::time::Instant,
-    #[cfg(shuttle)]
-    slept: Arc<std::sync::atomic::AtomicU64>,
+    pub(crate) origin: Instant,
 }
 
-#[cfg(not(shuttle))]
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { origin: tokio::time::Instant::now() }
+        Self { origin: timer::now() }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Time {
-        Time::ZERO + self.origin.elapsed()
+        Time::ZERO + timer::now().saturating_duration_since(self.origin)
+    }
+
+    /// The instant of a time; none if that is never, or further away than an instant can be.
+    pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
+        if time == Time::MAX { None } else { self.origin.checked_add(time.since(Time::ZERO)) }
     }
 
     /// Never returns if that is further away than the clock goes.
     pub(crate) async fn sleep_until(&self, at: Time) {
-        match self.origin.checked_add(at.since(Time::ZERO)) {
-            Some(at) => tokio::time::sleep_until(at).await,
-            None => std::future::pending().await,
-        }
+        timer::sleep_until(self.instant(at)).await;
     }
 
     /// What the future returns, unless it takes longer than this.
     pub(crate) async fn timeout<F: Future>(&self, within: Duration, future: F) -> Option<F::Output> {
-        tokio::time::timeout(within, future).await.ok()
-    }
-}
-
-#[cfg(shuttle)]
-impl Clock {
-    pub(crate) fn new() -> Self {
-        Self { slept: Arc::default() }
-    }
-
-    pub(crate) fn now(&self) -> Time {
-        Time::from_micros(self.slept.load(std::sync::atomic::Ordering::Relaxed))
-    }
-
-    /// Any number of other things happen meanwhile. Never returns if that is further away than the clock goes.
-    pub(crate) async fn sleep_until(&self, at: Time) {
-        use shuttle::rand::Rng;
-
-        if at == Time::MAX {
-            return std::future::pending().await;
-        }
-        for _ in 0..shuttle::rand::thread_rng().gen_range(0..6) {
-            shuttle::future::yield_now().await;
-        }
-        self.slept.fetch_max(at.as_micros(), std::sync::atomic::Ordering::Relaxed);
-    }
-
-    pub(crate) async fn timeout<F: Future>(&self, within: Duration, future: F) -> Option<F::Output> {
-        let (mut future, mut sleep) = (std::pin::pin!(future), std::pin::pin!(self.sleep_until(self.now() + within)));
-        std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Poll::Ready(Some(output)),
-            Poll::Pending => sleep.as_mut().poll(cx).map(|()| None),
-        })
-        .await
+        timer::within(within, future).await
     }
 }
 

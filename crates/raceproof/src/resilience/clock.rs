@@ -7,7 +7,8 @@
 
 use raceproof_core::time::Time;
 
-use crate::timer::{self, Instant};
+use crate::rt;
+use crate::timer::Instant;
 
 /// How many ticks the coarse clock is taken to be behind at most.
 #[cfg(all(target_os = "linux", feature = "coarse-clock", not(shuttle)))]
@@ -16,7 +17,7 @@ const TICKS: u64 = 4;
 /// A clock that begins when it is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    origin: Instant,
+    exact: rt::Clock,
     coarse: Option<Coarse>,
     /// What a test has the coarse clock say.
     #[cfg(test)]
@@ -45,9 +46,9 @@ struct Coarse {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        let (origin, coarse) = Coarse::new();
+        let (exact, coarse) = Coarse::new();
         Self {
-            origin,
+            exact,
             coarse,
             #[cfg(test)]
             said: None,
@@ -60,18 +61,14 @@ impl Clock {
         Self { said: Some(said), ..Self::new() }
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> Time {
-        self.at(timer::now())
-    }
-
-    pub(crate) fn at(&self, instant: Instant) -> Time {
-        let since = instant.saturating_duration_since(self.origin);
-        Time::from_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+        self.exact.now()
     }
 
     /// The instant of a time; `None` if it is further away than an instant can be.
     pub(crate) fn instant(&self, time: Time) -> Option<Instant> {
-        self.origin.checked_add(time.since(Time::ZERO))
+        self.exact.instant(time)
     }
 
     /// What the time is between, without reading the exact clock where that can be avoided.
@@ -94,20 +91,20 @@ impl Clock {
 #[cfg(all(target_os = "linux", feature = "coarse-clock", not(shuttle)))]
 impl Coarse {
     /// None while Tokio's time is paused, and none in a debug build, because it may be paused later.
-    fn new() -> (Instant, Option<Self>) {
-        if cfg!(debug_assertions) { (timer::now(), None) } else { Self::measured() }
+    fn new() -> (rt::Clock, Option<Self>) {
+        if cfg!(debug_assertions) { (rt::Clock::new(), None) } else { Self::measured() }
     }
 
-    fn measured() -> (Instant, Option<Self>) {
+    fn measured() -> (rt::Clock, Option<Self>) {
         use rustix::time::{ClockId, clock_getres, clock_gettime};
 
         // The thread may be interrupted between the readings.
         let before = nanos(clock_gettime(ClockId::Monotonic));
-        let origin = timer::now();
+        let exact = rt::Clock::new();
         let after = nanos(clock_gettime(ClockId::Monotonic));
         while nanos(clock_gettime(ClockId::Monotonic)) == after {}
         let width = nanos(clock_getres(ClockId::MonotonicCoarse)) * TICKS + (after - before);
-        (origin, (!origin.elapsed().is_zero()).then_some(Self { origin: after, width }))
+        (exact, (!exact.origin.elapsed().is_zero()).then_some(Self { origin: after, width }))
     }
 
     #[inline]
@@ -127,8 +124,8 @@ fn nanos(time: rustix::time::Timespec) -> u64 {
 
 #[cfg(not(all(target_os = "linux", feature = "coarse-clock", not(shuttle))))]
 impl Coarse {
-    fn new() -> (Instant, Option<Self>) {
-        (timer::now(), None)
+    fn new() -> (rt::Clock, Option<Self>) {
+        (rt::Clock::new(), None)
     }
 
     fn bounds(&self) -> Bounds {
@@ -144,8 +141,8 @@ mod tests {
 
     #[test]
     fn p3_the_coarse_clock_is_never_ahead_and_seldom_behind_its_bound() {
-        let (origin, coarse) = Coarse::measured();
-        let clock = Clock { origin, coarse, said: None };
+        let (exact, coarse) = Coarse::measured();
+        let clock = Clock { exact, coarse, said: None };
         assert!(clock.coarse.is_some());
         let (mut last, mut looks, mut late) = (Time::ZERO, 0, 0);
         while last < Time::ZERO + Duration::from_millis(50) {

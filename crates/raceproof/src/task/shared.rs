@@ -256,7 +256,7 @@ async fn drive(mut report: Report, mut body: Body, cancel: CancelToken) {
 
 async fn keep_time(shared: Weak<Shared>, changed: Arc<Notify>) {
     loop {
-        let Some((at, clock)) = shared.upgrade().map(|shared| (shared.arm(), shared.clock.clone())) else { return };
+        let Some((at, clock)) = shared.upgrade().map(|shared| (shared.arm(), shared.clock)) else { return };
         match at {
             None => changed.notified().await,
             Some(at) => tokio::select! {
