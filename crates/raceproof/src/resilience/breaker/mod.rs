@@ -18,6 +18,7 @@ use raceproof_core::resilience::breaker::{self as machine, Admission, Generation
 pub use raceproof_core::resilience::breaker::{Config, State, Threshold, Window};
 use raceproof_core::time::Time;
 
+use self::permit::Pass;
 pub use self::permit::Permit;
 pub use self::stats::Stats;
 use super::clock::Clock;
@@ -56,7 +57,7 @@ pub struct Breaker {
     inner: Arc<Inner>,
 }
 
-struct Inner {
+pub(super) struct Inner {
     name: Arc<str>,
     clock: Clock,
     /// State and generation, as the machine left them.
@@ -242,14 +243,13 @@ impl Breaker {
     /// [`Open`] while it is open, and while every probe is under way.
     #[inline]
     pub fn try_acquire(&self) -> Result<Permit, Open> {
-        let admission = self.admission()?;
-        Ok(Permit { breaker: self.clone(), admission, over: false })
+        Ok(Permit { pass: Pass::new(Arc::clone(&self.inner), self.admission()?) })
     }
 
     /// As [`try_acquire`](Self::try_acquire), within the life of this handle.
     #[inline]
-    pub(super) fn admit(&self) -> Result<Pass<'_>, Open> {
-        Ok(Pass { inner: &self.inner, admission: self.admission()? })
+    pub(super) fn admit(&self) -> Result<Pass<&Inner>, Open> {
+        Ok(Pass::new(&self.inner, self.admission()?))
     }
 
     #[inline]
@@ -355,9 +355,13 @@ impl Inner {
         }
     }
 
-    #[inline]
-    fn abandon(&self, admission: Admission) {
-        self.lock().abandon(admission);
+    /// A call is over, and nothing was said of it.
+    fn dropped(&self, admission: Admission) {
+        if std::thread::panicking() {
+            self.settle(admission, false);
+        } else {
+            self.lock().abandon(admission);
+        }
     }
 
     fn publish(&self, machine: &machine::Breaker, state: State) {
@@ -385,37 +389,6 @@ fn gate_of(machine: &machine::Breaker) -> u64 {
         State::HalfOpen => HALF_OPEN,
     };
     machine.generation().as_u64() << GENERATION_SHIFT | state
-}
-
-/// A permit that borrows its breaker.
-#[derive(Debug)]
-pub(super) struct Pass<'a> {
-    inner: &'a Inner,
-    admission: Admission,
-}
-
-impl Pass<'_> {
-    #[inline]
-    pub(super) fn settle(self, success: bool) {
-        self.inner.settle(self.admission, success);
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Pass<'_> {
-    fn drop(&mut self) {
-        self.inner.dropped(self.admission);
-    }
-}
-
-impl Inner {
-    fn dropped(&self, admission: Admission) {
-        if std::thread::panicking() {
-            self.settle(admission, false);
-        } else {
-            self.abandon(admission);
-        }
-    }
 }
 
 impl fmt::Debug for Inner {
