@@ -45,18 +45,19 @@ impl Config {
         Times { fresh_until, stale_until: fresh_until + self.stale }
     }
 
-    /// The times of the knowledge, come at `now`, that there is no value; none if it is not kept.
+    /// What is kept of a load that ended at `now` and is still wanted.
     #[must_use]
-    pub fn absent(&self, now: Time) -> Option<Times> {
-        let until = now + self.absent_ttl?;
-        Some(Times { fresh_until: until, stale_until: until })
-    }
-
-    /// The times of a stale value whose refresh failed at `now`: it is served for a while before the next.
-    #[must_use]
-    pub fn retried(&self, times: Times, now: Time) -> Times {
-        let again = (now + self.retry).min(times.stale_until);
-        Times { fresh_until: times.fresh_until.max(again), ..times }
+    pub fn keep(&self, now: Time, loaded: Loaded) -> Keep {
+        match loaded {
+            Loaded::Value => Keep::Put(self.value(now)),
+            Loaded::Absent => self.absent_ttl.map_or(Keep::Remove, |ttl| Keep::Put(Times::fresh_until(now + ttl))),
+            // A refresh failed: the stale value has to do for a while.
+            Loaded::Failed(Some(before)) if before.at(now) == Freshness::Stale => {
+                let again = (now + self.retry).min(before.stale_until);
+                Keep::Put(Times { fresh_until: again, ..before })
+            }
+            Loaded::Failed(_) => Keep::Leave,
+        }
     }
 
     /// How often those entries are looked for whose time is over, where nobody writes: as often as the longest of them
@@ -74,6 +75,28 @@ impl Config {
     }
 }
 
+/// What a load came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loaded {
+    /// A value.
+    Value,
+    /// That there is none.
+    Absent,
+    /// Nothing; with the times of the value that is there, if one is.
+    Failed(Option<Times>),
+}
+
+/// What becomes of the entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keep {
+    /// It is put there with these times: what was found, or after a failure the value that is there.
+    Put(Times),
+    /// It goes.
+    Remove,
+    /// It stays as it is.
+    Leave,
+}
+
 /// Until when an entry may be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Times {
@@ -82,6 +105,10 @@ pub struct Times {
 }
 
 impl Times {
+    const fn fresh_until(until: Time) -> Self {
+        Self { fresh_until: until, stale_until: until }
+    }
+
     /// Whether it may be served for ever.
     #[must_use]
     pub fn are_endless(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What a cache may answer, who loads what is missing, and which loads still count when they end.
 //!
-//! Owns: the age of an entry, which entry is looked at next for its age, and which keys are being loaded for whom. Refuses: values, storage, tasks; they are the
-//! shell's.
+//! Owns: the age of an entry, which entry is looked at next for its age, which keys are being loaded for whom, and what
+//! is kept of a load. Refuses: values, storage, tasks; they are the shell's.
 //!
 //! - K1: one load of a key at a time. Who leads it may leave; the load goes on.
 //! - K2: a key that is written or invalidated while it is loaded keeps nothing of that load. Whoever asked before may
@@ -14,5 +14,5 @@ mod flights;
 mod tests;
 
 pub use ages::Ages;
-pub use config::{Config, Freshness, Times};
+pub use config::{Config, Freshness, Keep, Loaded, Times};
 pub use flights::{Ended, FlightId, Flights, Join, Limit};

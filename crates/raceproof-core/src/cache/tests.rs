@@ -106,13 +106,31 @@ fn an_entry_is_fresh_then_stale_then_gone() {
     let at = |millis| times.at(T + Duration::from_millis(millis));
     assert_eq!([at(0), at(1_999), at(2_000)], [Freshness::Fresh, Freshness::Fresh, Freshness::Stale]);
     assert_eq!([at(2_999), at(3_000)], [Freshness::Stale, Freshness::Expired]);
-    let absent = config.absent(T).unwrap();
-    assert_eq!(absent.at(T + second), Freshness::Expired);
-    let retried = config.retried(times, T + Duration::from_millis(2_500));
-    assert_eq!(retried.at(T + Duration::from_millis(2_900)), Freshness::Fresh);
-    assert_eq!(retried.at(T + Duration::from_millis(3_000)), Freshness::Expired);
     assert_eq!(Config::default().value(T).at(Time::from_millis(u64::MAX / 2_000)), Freshness::Fresh);
-    assert_eq!(Config::default().absent(T), None);
+}
+
+#[test]
+fn what_is_kept_of_a_load_is_what_it_found_or_else_the_stale_value_for_a_while() {
+    let second = Duration::from_secs(1);
+    let config = Config { ttl: Some(2 * second), stale: second, absent_ttl: Some(second), ..Config::default() };
+    let times = config.value(T);
+    assert_eq!(config.keep(T, Loaded::Value), Keep::Put(times));
+    let Keep::Put(absent) = config.keep(T, Loaded::Absent) else { panic!("it is remembered") };
+    assert_eq!((absent.at(T), absent.at(T + second)), (Freshness::Fresh, Freshness::Expired));
+    assert_eq!(Config::default().keep(T, Loaded::Absent), Keep::Remove);
+    // A failure keeps what may still be served, and never for longer than it might have been.
+    let failed = |millis| config.keep(T + Duration::from_millis(millis), Loaded::Failed(Some(times)));
+    let Keep::Put(retried) = failed(2_500) else { panic!("it is stale") };
+    assert_eq!(retried.at(T + Duration::from_millis(2_999)), Freshness::Fresh);
+    assert_eq!(retried.at(T + Duration::from_millis(3_000)), Freshness::Expired);
+    let Keep::Put(retried) = Config { retry: second / 10, ..config }.keep(T + 2 * second, Loaded::Failed(Some(times)))
+    else {
+        panic!("it is stale")
+    };
+    let at = |millis| retried.at(T + Duration::from_millis(millis));
+    assert_eq!([at(2_099), at(2_100), at(3_000)], [Freshness::Fresh, Freshness::Stale, Freshness::Expired]);
+    assert_eq!([failed(1_999), failed(3_000)], [Keep::Leave, Keep::Leave], "fresh, and over");
+    assert_eq!(config.keep(T, Loaded::Failed(None)), Keep::Leave);
 }
 
 /// Entries as a cache holds them, with what it has noted of them.

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use quick_cache::DefaultHashBuilder;
-use raceproof_core::cache::{Ages, Config, FlightId, Flights, Freshness, Join, Limit};
+use raceproof_core::cache::{Ages, Config, FlightId, Flights, Freshness, Join, Keep, Limit, Loaded};
 use raceproof_core::time::Time;
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
@@ -231,20 +231,18 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Shared<K, V, E> {
         found: Option<Option<V>>,
         now: Time,
     ) -> impl Sized + use<K, V, E> {
-        let (value, times) = match found {
-            Some(Some(value)) => (Some(value), Some(self.config.value(now))),
-            Some(None) => (None, self.config.absent(now)),
+        let (loaded, value) = match found {
+            Some(Some(value)) => (Loaded::Value, Some(value)),
+            Some(None) => (Loaded::Absent, None),
             None => match self.storage.peek(key) {
-                // A refresh failed: the stale value has to do for a while.
-                Some(Entry { value: Some(value), times }) if times.at(now) == Freshness::Stale => {
-                    (Some(value), Some(self.config.retried(times, now)))
-                }
-                _ => return (None, None),
+                Some(Entry { value: Some(value), times }) => (Loaded::Failed(Some(times)), Some(value)),
+                _ => (Loaded::Failed(None), None),
             },
         };
-        match times {
-            Some(times) => (None, Some(self.put(shard, key.clone(), Entry { value, times }, now))),
-            None => (self.storage.remove(key), None),
+        match self.config.keep(now, loaded) {
+            Keep::Put(times) => (None, Some(self.put(shard, key.clone(), Entry { value, times }, now)), None),
+            Keep::Remove => (self.storage.remove(key), None, None),
+            Keep::Leave => (None, None, value),
         }
     }
 
