@@ -28,7 +28,7 @@ use crate::id::{ConnId, Lsn, SessionId, SessionKey, Token};
 use crate::lock::Claim;
 use crate::time::Time;
 use crate::wire::{
-    Acquire, Campaign, Code, Event, Grant, LostReason, Mode, OnDisconnect, Open, Problem, Release, Request, Resign,
+    Acquire, Campaign, Code, Event, Grant, LostReason, OnDisconnect, Open, Problem, Release, Request, Resign,
     Response,
 };
 
@@ -186,8 +186,8 @@ impl Local {
         self.held.insert(token, origin);
     }
 
-    /// Takes over an exclusive grant that the shell handed to somebody who has not claimed it since: as
-    /// [`adopt`](Self::adopt), and it is claimed as the result of an operation.
+    /// Takes over a grant that the shell handed to somebody who has not claimed it since: as [`adopt`](Self::adopt), and
+    /// it is claimed as the result of an operation.
     pub fn adopt_unclaimed(
         &mut self,
         now: Time,
@@ -195,10 +195,11 @@ impl Local {
         name: Arc<str>,
         token: Token,
         owner: Arc<str>,
+        claim: Claim,
     ) -> OpId {
-        self.adopt(origin, Arc::clone(&name), token, owner, Claim::Exclusive);
+        self.adopt(origin, Arc::clone(&name), token, owner, claim);
         let op = OpId(self.connect(now, ConnKind::Request).as_u64());
-        let grant = Grant { token, names: vec![name], mode: Mode::Exclusive, lease_ms: self.ttl_ms };
+        let grant = Grant { token, names: vec![name], mode: claim.mode(), lease_ms: self.ttl_ms };
         let by = origin.since + CLAIM_TIMEOUT;
         let result = Some(Ok(Outcome::Granted { grant, session: self.session.id }));
         self.ops.insert(op, Op { result, claim_by: Some(by), origin: None });

@@ -142,7 +142,7 @@ fn l4_a_grant_that_was_adopted_unclaimed_is_claimed_or_passes_on() {
     let since = START.saturating_sub(Duration::from_millis(400));
     for claimed in [true, false] {
         let mut local = local();
-        let op = local.adopt_unclaimed(START, from(since), "a".into(), Token::new(5), "1".into());
+        let op = local.adopt_unclaimed(START, from(since), "a".into(), Token::new(5), "1".into(), Claim::Exclusive);
         local.tokens_after(Token::new(5));
         let next = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "2"), from(START)).unwrap();
         assert_eq!(outputs(&mut local), []);
@@ -163,7 +163,7 @@ fn l4_a_grant_that_was_adopted_unclaimed_is_claimed_or_passes_on() {
 #[test]
 fn l4_a_grant_that_was_adopted_unclaimed_is_given_back_by_whoever_gives_up() {
     let mut local = local();
-    let op = local.adopt_unclaimed(START, from(START), "a".into(), Token::new(5), "1".into());
+    let op = local.adopt_unclaimed(START, from(START), "a".into(), Token::new(5), "1".into(), Claim::Exclusive);
     local.cancel(START, op);
     assert!(!local.uses(&"a".into()));
     assert_eq!((local.next_claim(), local.pending()), (None, 0));

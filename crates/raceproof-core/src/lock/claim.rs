@@ -1,8 +1,10 @@
 //! How a lock is wanted or held, and whether two such wishes go together.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::wire::Mode;
+use crate::wire::{Acquire, Mode};
 
 /// What one request wants of each of its locks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -48,6 +50,13 @@ impl Claim {
         }
     }
 
+    /// The request for these locks, if they are free.
+    #[must_use]
+    pub fn of(self, names: Vec<Arc<str>>) -> Acquire {
+        let (mode, permits, take) = (self.mode(), self.permits(), self.take().unwrap_or(1));
+        Acquire { mode, permits, take, ..Acquire::several(names) }
+    }
+
     /// Whether one of the two may have to leave before the other can come. Two claims of a semaphore may, when others
     /// fill it.
     #[must_use]
@@ -89,6 +98,7 @@ impl Load {
     }
 
     /// One more.
+    #[inline]
     pub fn add(&mut self, claim: Claim) {
         match claim {
             Claim::Exclusive => self.exclusive += 1,
@@ -102,6 +112,7 @@ impl Load {
     }
 
     /// One less.
+    #[inline]
     pub fn remove(&mut self, claim: Claim) {
         match claim {
             Claim::Exclusive => self.exclusive = self.exclusive.saturating_sub(1),
@@ -125,11 +136,13 @@ impl Load {
 
     /// Whether `claim` can be held beside all of these, and is of their kind. A claim of no permits never is.
     #[must_use]
+    #[inline]
     pub fn takes(&self, claim: Claim) -> bool {
         claim.take() != Some(0) && self.admits(claim) && !self.mismatches(claim)
     }
 
     /// Whether `claim` can be held beside all of these.
+    #[inline]
     pub(super) fn admits(&self, claim: Claim) -> bool {
         match claim {
             Claim::Exclusive => self.is_empty(),
@@ -146,6 +159,7 @@ impl Load {
     }
 
     /// Whether `claim` is of another kind than these: a semaphore of one size is not one of another, nor a plain lock.
+    #[inline]
     pub(super) const fn mismatches(&self, claim: Claim) -> bool {
         match (claim, self.permits_of()) {
             (Claim::Permits { of, .. }, Some(in_use)) => of != in_use,

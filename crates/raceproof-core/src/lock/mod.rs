@@ -9,6 +9,7 @@
 
 mod claim;
 mod deadlock;
+mod line;
 mod request;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use rustc_hash::FxHashMap;
 
 pub use self::claim::{Claim, Load};
 pub use self::deadlock::Blocked;
+pub use self::line::{Line, Turn};
 pub use self::request::{Flow, Grant, Key, Space, Terms, Ticket, Wait, WaitId};
 use crate::id::Token;
 use crate::time::Time;

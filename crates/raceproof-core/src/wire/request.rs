@@ -215,9 +215,15 @@ impl Acquire {
     /// One lock, exclusively, if it is free: everything but the name is left to its default.
     #[must_use]
     pub fn one(name: impl Into<Arc<str>>) -> Self {
+        Self::several(vec![name.into()])
+    }
+
+    /// The same of several locks, all or none.
+    #[must_use]
+    pub fn several(names: Vec<Arc<str>>) -> Self {
         Self {
             request: None,
-            names: vec![name.into()],
+            names,
             mode: Mode::default(),
             permits: None,
             take: one(),

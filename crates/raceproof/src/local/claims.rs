@@ -37,8 +37,8 @@ impl Local {
             loop {
                 tokio::time::sleep(AGE).await;
                 let Some(local) = watch.0.upgrade() else { return };
-                for waker in local.shards.grow_older(PATIENCE) {
-                    waker.wake();
+                for next in local.shards.grow_older(PATIENCE) {
+                    next.wake();
                 }
                 if local.is_watched_enough() {
                     drop(std::mem::take(&mut watch.0));

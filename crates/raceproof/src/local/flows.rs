@@ -39,7 +39,7 @@ struct Entry {
     waits: u32,
     /// The name of its wait that the machine does not see.
     at: Option<Key>,
-    /// A name that it holds and that others wait for without the machine, and more of them.
+    /// A name that it holds and that others wait for without the machine, and more of them: one for each grant.
     blocks: Option<Key>,
     more: Vec<Key>,
 }
@@ -172,8 +172,8 @@ impl Entry {
     fn unblock(&mut self, key: &Key) {
         if self.blocks.as_ref() == Some(key) {
             self.blocks = self.more.pop();
-        } else {
-            self.more.retain(|other| other != key);
+        } else if let Some(at) = self.more.iter().position(|other| other == key) {
+            self.more.swap_remove(at);
         }
     }
 

@@ -1,9 +1,11 @@
-//! The coordinator in this process: the core's machine behind a lock, and in front of it the names that are wanted
-//! exclusively, one at a time and in the order of asking.
+//! The coordinator in this process: the core's machine behind a lock, and in front of it the names that are wanted one
+//! at a time and in the order of asking.
 //!
 //! Owns wakers, losses that guards have to be told of, and the order of the locks: the machine's first, then a shard's,
-//! then a flow's. Decides only that a free name is granted and that a queue is served from its front; everything else
-//! is the machine's to decide, which is also the oracle of the tests.
+//! then a flow's. Decides only that a free name is granted; who is next at a name is its [line's] to decide, and
+//! everything else the machine's, which is also the oracle of the tests.
+//!
+//! [line's]: raceproof_core::lock::Line
 //!
 //! - L2: one counter gives every token.
 //! - L4: a future that is dropped gives its place or its grant back, whatever it had reached.
@@ -38,7 +40,7 @@ use self::op::Asked;
 pub(crate) use self::op::LocalOp;
 pub(crate) use self::queued::{Entry, Left, Queued};
 pub(crate) use self::shards::Key;
-use self::shards::{Released, Shards, Taken, TakenWait};
+use self::shards::{Released, Shards, Taken, TakenHolder, TakenWait};
 use crate::error::AcquireError;
 use crate::lease::{Lease, LossHook, run_hook};
 use crate::lock::{Stats, millis};
@@ -221,8 +223,8 @@ impl Local {
     fn give_back(&self, hash: u64, token: Token) -> bool {
         match self.shards.release(hash, token) {
             Released::Free => true,
-            Released::Next(waker) => {
-                waker.wake();
+            Released::Next(next) => {
+                next.wake();
                 true
             }
             Released::Elsewhere => false,
@@ -375,21 +377,22 @@ impl Local {
 impl Slow {
     /// Tells the machine of a name that was held, or waited for, without it.
     fn take_over(&mut self, now: Time, name: Arc<str>, taken: Taken) {
-        let Taken { holders, ages, unclaimed, waits } = taken;
-        for (holder, claim) in holders {
+        let Taken { holders, waits } = taken;
+        for TakenHolder { holder, claim, ages, unclaimed } in holders {
             let owner = holder.owner.text();
             let origin = Origin { site: holder.site, since: now.saturating_sub(AGE * ages) };
             match unclaimed {
                 None => self.machine.adopt(origin, Arc::clone(&name), holder.token, owner, claim),
                 Some(place) => {
-                    let op = self.machine.adopt_unclaimed(now, origin, Arc::clone(&name), holder.token, owner);
+                    let op = self.machine.adopt_unclaimed(now, origin, Arc::clone(&name), holder.token, owner, claim);
                     self.moved.insert(place, Moved { op, flow: None });
                 }
             }
         }
-        for TakenWait { place, ages, who } in waits {
-            let left = who.until.map(|until| millis(until.since(now)).max(1));
-            let asked = waits_for(Arc::clone(&name), &who.owner, left.unwrap_or(WAIT_MS_FOREVER));
+        for TakenWait { place, ages, who, claim } in waits {
+            let wait_ms = who.until.map_or(WAIT_MS_FOREVER, |until| millis(until.since(now)).max(1));
+            let owner = Some(who.owner.text());
+            let asked = Acquire { wait_ms, owner, ..claim.of(vec![Arc::clone(&name)]) };
             let origin = Origin { site: who.site, since: now.saturating_sub(AGE * ages) };
             let Ok(op) = self.machine.acquire(now, asked, origin) else { continue };
             self.ops.insert(op, who.waker);
@@ -429,11 +432,6 @@ impl Slow {
         }
         fired
     }
-}
-
-/// The request of one who waits in a queue.
-fn waits_for(name: Arc<str>, owner: &Owner, wait_ms: u64) -> Acquire {
-    Acquire { wait_ms, owner: Some(owner.text()), ..Acquire::one(name) }
 }
 
 impl Fired {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use raceproof_core::client::OpError;
 use raceproof_core::id::Token;
 use raceproof_core::local::Site;
+use raceproof_core::lock::Claim;
 use raceproof_core::time::Time;
 use raceproof_core::wire::WAIT_MS_FOREVER;
 use tokio::time::Sleep;
@@ -43,10 +44,11 @@ pub(crate) enum Left {
 }
 
 impl<'a> Queued<'a> {
-    /// Waits for one name alone, or takes it if it is free.
+    /// Waits for one name by itself, or takes it if that is possible at once.
     pub(crate) fn enter(
         local: &'a Arc<Local>,
         key: &'a Key,
+        claim: Claim,
         flow: &Flow,
         wait_ms: u64,
         site: Site,
@@ -56,7 +58,7 @@ impl<'a> Queued<'a> {
             return Entry::Elsewhere;
         }
         let until = (wait_ms < WAIT_MS_FOREVER).then(|| local.now() + Duration::from_millis(wait_ms));
-        match local.shards.enter(key, Waiting { waker: cx.waker().clone(), owner: flow.owner(), until, site }) {
+        match local.shards.enter(key, claim, Waiting { waker: cx.waker().clone(), owner: flow.owner(), until, site }) {
             Entered::Held(token) => Entry::Held(local.held(key, token)),
             Entered::Waiting { place } => {
                 let mut queued = Self { local, key, place: Some(place), until, timer: None };
@@ -122,11 +124,7 @@ impl Drop for Queued<'_> {
     fn drop(&mut self) {
         let Some(place) = self.place else { return };
         match self.local.shards.give_up(self.key, place) {
-            Ok(given_up) => {
-                if let Some(next) = given_up.wake {
-                    next.wake();
-                }
-            }
+            Ok(given_up) => given_up.next.wake(),
             Err(()) => drop(self.moved(place)),
         }
     }

@@ -192,10 +192,8 @@ impl Lock {
     /// Waits in the queue of a name that is wanted by itself, where this process decides.
     fn enter<'a>(&'a self, wait_ms: u64, site: Site, cx: &mut Context<'_>) -> Entry<'a> {
         match (&self.rp.coordinator, &self.alone) {
-            (Coordinator::Local(local), Some(key))
-                if wait_ms > 0 && self.priority == 0 && self.claim == Claim::Exclusive =>
-            {
-                Queued::enter(local, key, &self.flow, wait_ms, site, cx)
+            (Coordinator::Local(local), Some(key)) if wait_ms > 0 && self.priority == 0 => {
+                Queued::enter(local, key, self.claim, &self.flow, wait_ms, site, cx)
             }
             _ => Entry::Elsewhere,
         }
@@ -234,16 +232,11 @@ impl Lock {
 
     fn asked(&self, wait_ms: u64) -> Acquire {
         Acquire {
-            request: None,
-            names: self.names.to_vec(),
-            mode: self.claim.mode(),
-            permits: self.claim.permits(),
-            take: self.claim.take().unwrap_or(1),
             wait_ms,
             class: self.class,
             priority: self.priority,
             lock_delay_ms: millis(self.lock_delay),
-            owner: None,
+            ..self.claim.of(self.names.to_vec())
         }
     }
 }

@@ -1,17 +1,15 @@
 //! The names that are held, and who waits for them, as long as that needs no machine: granted, given back and handed
 //! over under one short lock.
 //!
-//! A name is in one of five states. *Absent*: free, and anyone may grant it here. *Held*: by one exclusive holder, who
-//! gives it back here. *Several*: by holders beside each other ([`several`]). *Contended*: others wait for the one who
-//! holds it, in a [`queue`]. *Managed*: the machine decides about it. Only who
-//! holds the machine's lock moves a name to or from *managed*, so no grant is decided in two places (L1).
+//! A name is in one of four states. *Absent*: free, and anyone may grant it here. *Held*: by one exclusive holder, who
+//! gives it back here. *Crowd*: by holders beside each other, or by such as others wait for, in a [`queue`]. *Managed*:
+//! the machine decides about it. Only who holds the machine's lock moves a name to or from *managed*, so no grant is
+//! decided in two places (L1).
 
 mod queue;
-mod several;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
-use std::task::Waker;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
@@ -19,9 +17,8 @@ use raceproof_core::id::Token;
 use raceproof_core::local::Site;
 use rustc_hash::FxSeededState;
 
-use self::queue::Contention;
-pub(super) use self::queue::{Entered, Polled, Taken, TakenWait, Waiting};
-use self::several::Several;
+use self::queue::{Crowd, Next};
+pub(super) use self::queue::{Entered, Polled, Taken, TakenHolder, TakenWait, Waiting};
 use super::flows::Flows;
 use super::text::Text;
 use crate::owner::{Flow, Owner};
@@ -55,14 +52,12 @@ struct Shard(Mutex<Table>);
 struct Table {
     names: HashTable<Name>,
     closed: bool,
-    /// How many names are contended.
-    contended: usize,
+    /// How many grants were handed over and are not claimed.
+    unclaimed: usize,
     /// The last place in a queue that was given here.
     places: u64,
-    /// A queue that is not needed at the moment: names that are wanted often go back and forth.
-    spare: Option<Box<Contention>>,
-    /// The same of several holders.
-    spare_several: Option<Box<Several>>,
+    /// An empty one that is not needed at the moment: names that are wanted often go back and forth.
+    spare: Option<Box<Crowd>>,
 }
 
 /// A name as it is looked up.
@@ -81,8 +76,7 @@ struct Name {
 #[derive(Debug)]
 enum State {
     Held(Holder),
-    Several(Box<Several>),
-    Contended(Box<Contention>),
+    Crowd(Box<Crowd>),
     /// The machine decides about the name.
     Managed,
 }
@@ -100,8 +94,8 @@ pub(super) struct Holder {
 #[derive(Debug)]
 pub(super) enum Released {
     Free,
-    /// The next one has it, and is to be woken.
-    Next(Waker),
+    /// The next ones have it, and are to be woken.
+    Next(Next),
     /// The machine has taken it over.
     Elsewhere,
 }
@@ -174,8 +168,7 @@ impl Shards {
                 table.shrink();
                 Released::Free
             }
-            Ok(found) if matches!(found.get().state, State::Several(_)) => table.leave(hash, token),
-            Ok(_) => self.hand_over(&mut table, hash, token),
+            Ok(_) => self.leave(&mut table, hash, token).map_or(Released::Elsewhere, Released::Next),
             Err(_) => Released::Elsewhere,
         }
     }
@@ -191,7 +184,7 @@ impl Shards {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
         match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
-            Slot::Occupied(mut found) => self.take(found.get_mut(), &mut table.contended),
+            Slot::Occupied(mut found) => self.take(found.get_mut(), &mut table.unclaimed),
             Slot::Vacant(free) => {
                 free.insert(Name { key: key.clone(), state: State::Managed });
                 None
@@ -207,7 +200,7 @@ impl Shards {
             let table = &mut *guard;
             table.closed |= close;
             for name in table.names.iter_mut() {
-                if let Some(taken) = self.take(name, &mut table.contended) {
+                if let Some(taken) = self.take(name, &mut table.unclaimed) {
                     take(name.key.to_shared(), taken);
                 }
             }
@@ -263,8 +256,7 @@ impl Name {
     fn is_held_under(&self, token: Token) -> bool {
         match &self.state {
             State::Held(holder) => holder.token == token,
-            State::Several(several) => several.is_held_under(token),
-            State::Contended(contention) => contention.holder.token == token,
+            State::Crowd(crowd) => crowd.is_held_under(token),
             State::Managed => false,
         }
     }

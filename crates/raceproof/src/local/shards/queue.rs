@@ -1,52 +1,65 @@
-//! Waiting for one name, exclusively, first come first served: a queue, and the name passed from hand to hand.
+//! A name that several hold beside each other, or that others wait for: first come first served, and passed from hand to
+//! hand.
 //!
-//! - L3: a name is handed to the first who waits, in the step in which it is given back: nobody can come between.
+//! Who may hold, who waits and who is next is the core's to say: see [`Line`].
+//!
+//! - L3: a name is handed on in the step in which it is given back: nobody can come between.
 //! - L4: who gives up leaves the queue, or passes on what was handed over and not claimed.
-//! - L6: a flow that waits here has no other wait, and the flow that holds the name waits nowhere; so no wait here is
+//! - L6: a flow that waits here has no other wait, and the flows that hold the name wait nowhere; so no wait here is
 //!   part of a cycle. Whatever would break this is left to the machine: see [`Flows`](super::Flows).
 //! - L10: who gives back learns whom to wake.
 
-use std::collections::VecDeque;
 use std::sync::PoisonError;
 use std::task::Waker;
 
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
 use raceproof_core::local::{Site, Stats};
-use raceproof_core::lock::Claim;
+use raceproof_core::lock::{Claim, Line, Turn};
 use raceproof_core::time::Time;
 
-use super::{Holder, Key, Name, Released, Shards, State, Table};
+use super::{Holder, Key, Name, Shards, State, Table};
 use crate::local::claims::AGE;
-use crate::owner::Owner;
+use crate::owner::{Flow, Owner};
 use crate::sync::atomic::Ordering;
 
 /// How many may wait in one process, as the machine has it.
 const WAITING_MAX: usize = 250_000;
 
-/// A queue this long is not kept for the next time.
+/// Room for more than this is not kept for the next time.
 const ROOMY: usize = 64;
 
-/// A name that is held and that others wait for, or that was handed over and is not claimed.
-#[derive(Debug)]
-pub(super) struct Contention {
-    pub(super) holder: Holder,
-    /// Whose the grant is, until it is claimed.
-    granted: Option<u64>,
-    /// The age in which the holder came to hold it, or others to wait for it.
-    since: u32,
-    queue: VecDeque<Wait>,
-    /// How many of them have not given up.
-    live: usize,
+/// Who holds a name, who waits for it, and who has not claimed what was handed over.
+#[derive(Debug, Default)]
+pub(super) struct Crowd {
+    line: Line<Wait>,
+    /// Tokens ascend.
+    holders: Vec<Holding>,
+    /// Places ascend.
+    unclaimed: Vec<Unclaimed>,
 }
 
-/// A place in the queue; empty once it was given up.
+#[derive(Debug)]
+struct Holding {
+    holder: Holder,
+    claim: Claim,
+    /// The age in which it came to hold, or others to wait for it.
+    since: u32,
+}
+
+/// What was handed to a place.
+#[derive(Debug)]
+struct Unclaimed {
+    place: u64,
+    token: Token,
+    since: u32,
+}
+
 #[derive(Debug)]
 struct Wait {
-    place: u64,
     /// The age in which it began.
     since: u32,
-    who: Option<Waiting>,
+    who: Waiting,
 }
 
 #[derive(Debug)]
@@ -62,7 +75,7 @@ pub(in crate::local) struct Waiting {
 /// What came of asking to wait.
 #[derive(Debug)]
 pub(in crate::local) enum Entered {
-    /// It was free by then.
+    /// It could be held by then.
     Held(Token),
     Waiting {
         place: u64,
@@ -83,20 +96,20 @@ pub(in crate::local) enum Polled {
 /// What the machine takes over with a name.
 #[derive(Debug)]
 pub(in crate::local) struct Taken {
-    pub(in crate::local) holders: Vec<(Holder, Claim)>,
-    /// For how many ages it has been held since others asked for it.
-    pub(in crate::local) ages: u32,
-    /// The place whose owner has not claimed it.
-    pub(in crate::local) unclaimed: Option<u64>,
+    pub(in crate::local) holders: Vec<TakenHolder>,
     /// In the order they are served.
     pub(in crate::local) waits: Vec<TakenWait>,
 }
 
-impl Taken {
-    /// Nobody waits.
-    const fn calm(holders: Vec<(Holder, Claim)>) -> Self {
-        Self { holders, ages: 0, unclaimed: None, waits: Vec::new() }
-    }
+/// A grant that the machine takes over.
+#[derive(Debug)]
+pub(in crate::local) struct TakenHolder {
+    pub(in crate::local) holder: Holder,
+    pub(in crate::local) claim: Claim,
+    /// For how many ages it has been held since others asked for it.
+    pub(in crate::local) ages: u32,
+    /// The place whose owner has not claimed it.
+    pub(in crate::local) unclaimed: Option<u64>,
 }
 
 /// A wait that the machine takes over.
@@ -106,57 +119,126 @@ pub(in crate::local) struct TakenWait {
     /// For how many ages it has lasted.
     pub(in crate::local) ages: u32,
     pub(in crate::local) who: Waiting,
+    pub(in crate::local) claim: Claim,
+}
+
+/// Whom to wake: mostly one.
+#[derive(Debug, Default)]
+pub(in crate::local) struct Next {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Next {
+    fn push(&mut self, waker: Waker) {
+        match &self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+
+    /// Outside the lock.
+    pub(in crate::local) fn wake(self) {
+        self.first.into_iter().chain(self.more).for_each(Waker::wake);
+    }
 }
 
 impl Shards {
-    /// Waits for a name, or takes it if it is free.
-    pub(in crate::local) fn enter(&self, key: &Key, who: Waiting) -> Entered {
+    /// Grants the name beside others, if nobody waits for it and they go together. None if somebody is in the way, or
+    /// the machine has to be asked.
+    #[inline(never)]
+    pub(in crate::local) fn try_hold_beside(&self, key: &Key, flow: &Flow, claim: Claim, site: Site) -> Option<Token> {
+        let owner = flow.owner();
+        let mut guard = self.table(key.hash);
+        let table = &mut *guard;
+        if table.closed {
+            return None;
+        }
+        match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
+            Slot::Occupied(found) => match &mut found.into_mut().state {
+                State::Crowd(crowd) if crowd.line.turn(claim) == Turn::Now => {
+                    Some(self.join(crowd, owner, claim, site))
+                }
+                _ => None,
+            },
+            Slot::Vacant(free) => {
+                let mut crowd = table.spare.take().unwrap_or_default();
+                if crowd.line.turn(claim) != Turn::Now {
+                    return None;
+                }
+                let token = self.join(&mut crowd, owner, claim, site);
+                free.insert(Name { key: key.clone(), state: State::Crowd(crowd) });
+                Some(token)
+            }
+        }
+    }
+
+    fn join(&self, crowd: &mut Crowd, owner: Owner, claim: Claim, site: Site) -> Token {
+        let token = self.mint();
+        crowd.line.hold(claim);
+        let since = self.age.load(Ordering::Relaxed);
+        crowd.holders.push(Holding { holder: Holder { token, owner, site }, claim, since });
+        token
+    }
+
+    /// Waits for a name, or takes it if that is possible at once.
+    pub(in crate::local) fn enter(&self, key: &Key, claim: Claim, who: Waiting) -> Entered {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
         if table.closed {
             return Entered::Elsewhere;
         }
         let name = match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
-            Slot::Vacant(free) => {
+            Slot::Vacant(free) if claim == Claim::Exclusive => {
                 let token = self.mint();
-                free.insert(Name {
-                    key: key.clone(),
-                    state: State::Held(Holder { token, owner: who.owner, site: who.site }),
-                });
+                let holder = Holder { token, owner: who.owner, site: who.site };
+                free.insert(Name { key: key.clone(), state: State::Held(holder) });
+                return Entered::Held(token);
+            }
+            Slot::Vacant(free) => {
+                let mut crowd = table.spare.take().unwrap_or_default();
+                if crowd.line.turn(claim) != Turn::Now {
+                    return Entered::Elsewhere;
+                }
+                let token = self.join(&mut crowd, who.owner, claim, who.site);
+                free.insert(Name { key: key.clone(), state: State::Crowd(crowd) });
                 return Entered::Held(token);
             }
             Slot::Occupied(found) => found.into_mut(),
         };
-        let (holder, first) = match &name.state {
-            State::Held(holder) => (holder, true),
-            State::Contended(contention) => (&contention.holder, contention.live == 0),
-            State::Several(_) | State::Managed => return Entered::Elsewhere,
-        };
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX || !self.flows.wait(&who.owner, key) {
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Entered::Elsewhere;
+        let age = self.age.load(Ordering::Relaxed);
+        let Some(crowd) = name.crowd(&mut table.spare, age) else { return Entered::Elsewhere };
+        match crowd.line.turn(claim) {
+            Turn::Now => return Entered::Held(self.join(crowd, who.owner, claim, who.site)),
+            Turn::Later => {}
+            Turn::Never => return Entered::Elsewhere,
         }
-        if first && !self.flows.block(&holder.owner, key) {
-            self.flows.end(&who.owner);
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        if !self.may_wait(crowd, &who.owner, key) {
             return Entered::Elsewhere;
         }
         table.places += 1;
         let place = table.places * self.shards.len() as u64 + self.index(key.hash) as u64;
-        let since = self.age.load(Ordering::Relaxed);
-        let wait = Wait { place, since, who: Some(who) };
-        match &mut name.state {
-            State::Contended(contention) => contention.push(wait),
-            state => {
-                if let State::Held(holder) = std::mem::replace(state, State::Managed) {
-                    let mut contention = Contention::new(holder, since, table.spare.take());
-                    contention.push(wait);
-                    *state = State::Contended(contention);
-                    table.contended += 1;
-                }
-            }
-        }
+        crowd.line.wait(place, claim, Wait { since: age, who });
         Entered::Waiting { place }
+    }
+
+    /// Counts a wait for a name, unless the machine has to see it.
+    fn may_wait(&self, crowd: &Crowd, owner: &Owner, key: &Key) -> bool {
+        if self.waiting.fetch_add(1, Ordering::SeqCst) < WAITING_MAX && self.flows.wait(owner, key) {
+            if crowd.line.waiting() > 0 {
+                return true;
+            }
+            let free = crowd.holders.iter().take_while(|held| self.flows.block(&held.holder.owner, key)).count();
+            if free == crowd.holders.len() {
+                return true;
+            }
+            for held in crowd.holders.iter().take(free) {
+                self.flows.unblock(&held.holder.owner, key);
+            }
+            self.flows.end(owner);
+        }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        false
     }
 
     /// Claims the name if it was handed to this place, and else waits on. The second waker is only to be dropped.
@@ -166,17 +248,17 @@ impl Shards {
         let Some(name) = table.names.find_mut(key.hash, |name| name.key.is(key)) else {
             return (Polled::Elsewhere, None);
         };
-        let State::Contended(contention) = &mut name.state else { return (Polled::Elsewhere, None) };
-        if contention.granted == Some(place) {
-            contention.granted = None;
-            let token = contention.holder.token;
+        let State::Crowd(crowd) = &mut name.state else { return (Polled::Elsewhere, None) };
+        if let Some(token) = crowd.claim(place) {
+            let calm = name.calm();
+            table.unclaimed -= 1;
+            table.keep(calm);
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            table.calm(key);
             return (Polled::Held(token), None);
         }
-        match contention.find(place).and_then(|wait| wait.who.as_mut()) {
-            Some(who) if who.waker.will_wake(waker) => (Polled::Waiting, None),
-            Some(who) => (Polled::Waiting, Some(std::mem::replace(&mut who.waker, waker.clone()))),
+        match crowd.line.find(place) {
+            Some(wait) if wait.who.waker.will_wake(waker) => (Polled::Waiting, None),
+            Some(wait) => (Polled::Waiting, Some(std::mem::replace(&mut wait.who.waker, waker.clone()))),
             None => (Polled::Elsewhere, None),
         }
     }
@@ -186,98 +268,114 @@ impl Shards {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
         let Some(name) = table.names.find_mut(key.hash, |name| name.key.is(key)) else { return Err(()) };
-        let State::Contended(contention) = &mut name.state else { return Err(()) };
-        if contention.granted == Some(place) {
+        let State::Crowd(crowd) = &mut name.state else { return Err(()) };
+        if let Some(token) = crowd.claim(place) {
+            table.unclaimed -= 1;
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            let token = contention.holder.token;
-            return Ok(match self.hand_over(table, key.hash, token) {
-                Released::Next(waker) => GivenUp { wake: Some(waker), spent: None },
-                Released::Free | Released::Elsewhere => GivenUp::default(),
-            });
+            return Ok(GivenUp { next: self.leave(table, key.hash, token).unwrap_or_default(), spent: None });
         }
-        let Some(who) = contention.find(place).and_then(|wait| wait.who.take()) else { return Err(()) };
-        contention.live -= 1;
+        let Some(wait) = crowd.line.leave(place) else { return Err(()) };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
-        self.flows.end(&who.owner);
-        if contention.live == 0 {
-            self.flows.unblock(&contention.holder.owner, key);
-        }
-        contention.compact();
-        table.calm(key);
-        Ok(GivenUp { wake: None, spent: Some(who.waker) })
+        self.flows.end(&wait.who.owner);
+        let next = self.serve(key, crowd, true, &mut table.unclaimed);
+        let calm = name.calm();
+        table.keep(calm);
+        Ok(GivenUp { next, spent: Some(wait.who.waker) })
     }
 
-    /// Passes a contended name on to the first who waits; without one, it is free.
+    /// Ends a grant of a name that has a crowd, and serves those who can hold it then. None if it is not here.
     #[cold]
     #[inline(never)]
-    pub(super) fn hand_over(&self, table: &mut Table, hash: u64, token: Token) -> Released {
-        let Ok(mut found) = table.names.find_entry(hash, |name| name.is_held_under(token)) else {
-            return Released::Elsewhere;
-        };
-        let Name { key, state } = found.get_mut();
-        let State::Contended(contention) = state else { return Released::Elsewhere };
-        let Some((place, who)) = contention.pop() else {
+    pub(super) fn leave(&self, table: &mut Table, hash: u64, token: Token) -> Option<Next> {
+        let mut found = table.names.find_entry(hash, |name| name.is_held_under(token)).ok()?;
+        let Name { key, state: State::Crowd(crowd) } = found.get_mut() else { return None };
+        let held = crowd.remove(token)?;
+        let was_waited_for = crowd.line.waiting() > 0;
+        if was_waited_for {
+            self.flows.unblock(&held.holder.owner, key);
+        }
+        let next = self.serve(key, crowd, was_waited_for, &mut table.unclaimed);
+        if crowd.holders.is_empty() {
             let (name, _) = found.remove();
-            table.contended -= 1;
-            if let State::Contended(contention) = name.state {
-                table.keep(contention);
+            if let State::Crowd(crowd) = name.state {
+                table.keep(Some(crowd));
             }
             table.shrink();
-            return Released::Free;
-        };
-        self.flows.unblock(&contention.holder.owner, key);
-        self.flows.hand(&who.owner, key, contention.live > 0);
-        contention.holder = Holder { token: self.mint(), owner: who.owner, site: who.site };
-        contention.granted = Some(place);
-        contention.since = self.age.load(Ordering::Relaxed);
-        Released::Next(who.waker)
+        }
+        Some(next)
+    }
+
+    /// Hands the name to those whose turn it is, after somebody is gone.
+    fn serve(&self, key: &Key, crowd: &mut Crowd, was_waited_for: bool, unclaimed: &mut usize) -> Next {
+        let (mut next, before) = (Next::default(), crowd.holders.len());
+        if !was_waited_for {
+            return next;
+        }
+        let since = self.age.load(Ordering::Relaxed);
+        while let Some((place, claim, Wait { who, .. })) = crowd.line.next() {
+            let token = self.mint();
+            crowd.holders.push(Holding { holder: Holder { token, owner: who.owner, site: who.site }, claim, since });
+            crowd.unclaimed.push(Unclaimed { place, token, since });
+            *unclaimed += 1;
+            next.push(who.waker);
+        }
+        let is_waited_for = crowd.line.waiting() > 0;
+        let (before, served) = crowd.holders.split_at(before);
+        served.iter().for_each(|held| self.flows.hand(&held.holder.owner, key, is_waited_for));
+        if !is_waited_for {
+            before.iter().for_each(|held| self.flows.unblock(&held.holder.owner, key));
+        }
+        next
     }
 
     /// Passes on what was handed over before the last `patience` ages and is not claimed (L4). Gives whom to wake.
-    pub(in crate::local) fn grow_older(&self, patience: u32) -> Vec<Waker> {
+    pub(in crate::local) fn grow_older(&self, patience: u32) -> Vec<Next> {
         let now = self.age.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let mut wake = Vec::new();
         for shard in &self.shards {
             let mut table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if table.contended == 0 {
+            if table.unclaimed == 0 {
                 continue;
             }
             let late = |since: u32| now.wrapping_sub(since) > patience;
-            let late: Vec<_> = table.names.iter().filter_map(|name| name.unclaimed(late)).collect();
+            let late: Vec<_> = table.names.iter_mut().flat_map(|name| name.take_late(late)).collect();
             for (hash, token) in late {
+                table.unclaimed -= 1;
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 self.unclaimed.fetch_add(1, Ordering::Relaxed);
-                if let Released::Next(waker) = self.hand_over(&mut table, hash, token) {
-                    wake.push(waker);
-                }
+                wake.extend(self.leave(&mut table, hash, token));
             }
         }
         wake
     }
 
     /// Makes a name managed and takes out what was decided and promised about it.
-    pub(super) fn take(&self, name: &mut Name, contended: &mut usize) -> Option<Taken> {
+    pub(super) fn take(&self, name: &mut Name, unclaimed: &mut usize) -> Option<Taken> {
         match std::mem::replace(&mut name.state, State::Managed) {
             State::Managed => None,
-            State::Held(holder) => Some(Taken::calm(vec![(holder, Claim::Exclusive)])),
-            State::Several(several) => Some(Taken::calm(several.holders)),
-            State::Contended(contention) => {
-                *contended -= 1;
-                let Contention { holder, granted, since, queue, live } = *contention;
-                if live > 0 {
-                    self.flows.unblock(&holder.owner, &name.key);
+            State::Held(holder) => {
+                let holder = TakenHolder { holder, claim: Claim::Exclusive, ages: 0, unclaimed: None };
+                Some(Taken { holders: vec![holder], waits: Vec::new() })
+            }
+            State::Crowd(crowd) => {
+                let Crowd { line, holders, unclaimed: handed } = *crowd;
+                *unclaimed -= handed.len();
+                self.waiting.fetch_sub(line.waiting() + handed.len(), Ordering::SeqCst);
+                if line.waiting() > 0 {
+                    holders.iter().for_each(|held| self.flows.unblock(&held.holder.owner, &name.key));
                 }
                 let age = self.age.load(Ordering::Relaxed);
-                let taken = |wait: Wait| {
-                    Some(TakenWait { place: wait.place, ages: age.wrapping_sub(wait.since), who: wait.who? })
-                };
-                let waits: Vec<_> = queue.into_iter().filter_map(taken).collect();
-                for wait in &waits {
-                    self.flows.moved(&wait.who.owner);
-                }
-                self.waiting.fetch_sub(waits.len() + usize::from(granted.is_some()), Ordering::SeqCst);
-                let holders = vec![(holder, Claim::Exclusive)];
-                Some(Taken { holders, ages: age.wrapping_sub(since), unclaimed: granted, waits })
+                // They are in one order: that of being handed over.
+                let mut handed = handed.into_iter().peekable();
+                let holders = holders.into_iter().map(|Holding { holder, claim, since }| {
+                    let unclaimed = handed.next_if(|handed| handed.token == holder.token).map(|handed| handed.place);
+                    TakenHolder { holder, claim, ages: age.wrapping_sub(since), unclaimed }
+                });
+                let waits = line.into_waits().map(|(place, claim, Wait { since, who })| {
+                    self.flows.moved(&who.owner);
+                    TakenWait { place, ages: age.wrapping_sub(since), who, claim }
+                });
+                Some(Taken { holders: holders.collect(), waits: waits.collect() })
             }
         }
     }
@@ -289,16 +387,15 @@ impl Shards {
         for shard in &self.shards {
             let table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
             for name in &table.names {
-                stats.held += match &name.state {
-                    State::Managed => 0,
-                    State::Several(several) => several.holders.len(),
-                    State::Held(_) | State::Contended(_) => 1,
-                };
-                if let State::Contended(contention) = &name.state {
-                    stats.waiting += contention.live;
-                    let first = contention.queue.iter().find(|wait| wait.who.is_some());
-                    let waited = first.map_or(0, |wait| age.wrapping_sub(wait.since));
-                    stats.waited_max = stats.waited_max.max(AGE * waited);
+                match &name.state {
+                    State::Managed => {}
+                    State::Held(_) => stats.held += 1,
+                    State::Crowd(crowd) => {
+                        stats.held += crowd.holders.len();
+                        stats.waiting += crowd.line.waiting();
+                        let waited = crowd.line.first().map_or(0, |wait| age.wrapping_sub(wait.since));
+                        stats.waited_max = stats.waited_max.max(AGE * waited);
+                    }
                 }
             }
         }
@@ -313,96 +410,91 @@ impl Shards {
 /// What to do once the lock is let go.
 #[derive(Debug, Default)]
 pub(in crate::local) struct GivenUp {
-    pub(in crate::local) wake: Option<Waker>,
+    pub(in crate::local) next: Next,
     /// Only to be dropped.
     #[expect(dead_code, reason = "it is dropped with this")]
     pub(in crate::local) spent: Option<Waker>,
 }
 
-impl Contention {
-    fn new(holder: Holder, since: u32, spare: Option<Box<Self>>) -> Box<Self> {
-        match spare {
-            Some(mut spare) => {
-                spare.holder = holder;
-                spare.since = since;
-                spare
-            }
-            None => Box::new(Self { holder, granted: None, since, queue: VecDeque::new(), live: 0 }),
-        }
+impl Crowd {
+    pub(super) fn is_held_under(&self, token: Token) -> bool {
+        self.find(token).is_some()
     }
 
-    fn push(&mut self, wait: Wait) {
-        self.queue.push_back(wait);
-        self.live += 1;
+    fn find(&self, token: Token) -> Option<usize> {
+        self.holders.binary_search_by_key(&token, |held| held.holder.token).ok()
     }
 
-    fn pop(&mut self) -> Option<(u64, Waiting)> {
-        loop {
-            let wait = self.queue.pop_front()?;
-            if let Some(who) = wait.who {
-                self.live -= 1;
-                return Some((wait.place, who));
-            }
-        }
+    fn remove(&mut self, token: Token) -> Option<Holding> {
+        let held = self.holders.remove(self.find(token)?);
+        self.line.let_go(held.claim);
+        Some(held)
     }
 
-    /// Places ascend.
-    fn find(&mut self, place: u64) -> Option<&mut Wait> {
-        let at = self.queue.binary_search_by_key(&place, |wait| wait.place).ok()?;
-        self.queue.get_mut(at)
+    /// What was handed to a place is its owner's from here on.
+    fn claim(&mut self, place: u64) -> Option<Token> {
+        let at = self.unclaimed.binary_search_by_key(&place, |handed| handed.place).ok()?;
+        Some(self.unclaimed.remove(at).token)
     }
 
-    /// Keeps memory in proportion to those who wait (L7).
-    fn compact(&mut self) {
-        if self.queue.len() > 2 * self.live {
-            self.queue.retain(|wait| wait.who.is_some());
-            if self.queue.capacity() > ROOMY.max(4 * self.live) {
-                self.queue.shrink_to(2 * self.live);
-            }
-        }
+    fn is_roomy(&self) -> bool {
+        self.line.capacity().max(self.holders.capacity()).max(self.unclaimed.capacity()) > ROOMY
     }
 }
 
 impl Table {
-    /// A name that nobody waits for any more is simply held.
-    fn calm(&mut self, key: &Key) {
-        let Some(name) = self.names.find_mut(key.hash, |name| name.key.is(key)) else { return };
-        if !matches!(&name.state, State::Contended(contention) if contention.live == 0 && contention.granted.is_none())
-        {
-            return;
+    /// Keeps what is empty for the next time.
+    fn keep(&mut self, crowd: Option<Box<Crowd>>) {
+        if let Some(crowd) = crowd.filter(|crowd| !crowd.is_roomy()) {
+            self.spare = Some(crowd);
         }
-        if let State::Contended(mut contention) = std::mem::replace(&mut name.state, State::Managed) {
-            let nobody = Holder { token: Token::new(0), owner: Owner::Detached(0), site: contention.holder.site };
-            name.state = State::Held(std::mem::replace(&mut contention.holder, nobody));
-            self.contended -= 1;
-            self.keep(contention);
-        }
-    }
-
-    fn keep(&mut self, mut contention: Box<Contention>) {
-        contention.queue.clear();
-        contention.granted = None;
-        contention.holder.owner = Owner::Detached(0);
-        self.spare = Some(contention).filter(|contention| contention.queue.capacity() <= ROOMY);
     }
 }
 
 impl Name {
-    #[cfg(test)]
-    pub(super) fn places(&self) -> usize {
-        match &self.state {
-            State::Contended(contention) => contention.queue.capacity(),
-            _ => 0,
+    /// Those who hold the name or wait for it. None if the machine decides about it.
+    fn crowd(&mut self, spare: &mut Option<Box<Crowd>>, since: u32) -> Option<&mut Crowd> {
+        if matches!(self.state, State::Held(_))
+            && let State::Held(holder) = std::mem::replace(&mut self.state, State::Managed)
+        {
+            let mut crowd = spare.take().unwrap_or_default();
+            crowd.line.hold(Claim::Exclusive);
+            crowd.holders.push(Holding { holder, claim: Claim::Exclusive, since });
+            self.state = State::Crowd(crowd);
+        }
+        match &mut self.state {
+            State::Crowd(crowd) => Some(crowd),
+            State::Held(_) | State::Managed => None,
         }
     }
 
-    /// The grant, if it was handed over, is not claimed, and is late.
-    fn unclaimed(&self, late: impl Fn(u32) -> bool) -> Option<(u64, Token)> {
+    /// A name that one holds alone and nobody waits for is simply held. Gives what is not needed for that.
+    fn calm(&mut self) -> Option<Box<Crowd>> {
+        let State::Crowd(crowd) = &mut self.state else { return None };
+        if crowd.line.waiting() > 0 || !crowd.unclaimed.is_empty() {
+            return None;
+        }
+        let [Holding { claim: Claim::Exclusive, .. }] = crowd.holders.as_slice() else { return None };
+        let held = crowd.holders.pop()?;
+        crowd.line.let_go(held.claim);
+        match std::mem::replace(&mut self.state, State::Held(held.holder)) {
+            State::Crowd(crowd) => Some(crowd),
+            State::Held(_) | State::Managed => None,
+        }
+    }
+
+    /// The grants that were handed over and are late to be claimed; they are nobody's to claim from here on.
+    fn take_late(&mut self, late: impl Fn(u32) -> bool) -> Vec<(u64, Token)> {
+        let State::Crowd(crowd) = &mut self.state else { return Vec::new() };
+        let hash = self.key.hash;
+        crowd.unclaimed.extract_if(.., |handed| late(handed.since)).map(|handed| (hash, handed.token)).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
         match &self.state {
-            State::Contended(contention) if contention.granted.is_some() && late(contention.since) => {
-                Some((self.key.hash, contention.holder.token))
-            }
-            _ => None,
+            State::Crowd(crowd) => crowd.line.capacity(),
+            State::Held(_) | State::Managed => 0,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::{assert_empty, inner, poll_once, waiting};
+use super::queue::NowOrNever;
+use super::{assert_empty, inner, poll_once, queued, waiting};
 use crate::lock::{Lock, Semaphore};
 use crate::{AcquireError, Guard, Raceproof};
 
@@ -50,6 +51,10 @@ fn lock(rp: &Raceproof) -> Lock {
 
 fn semaphore(rp: &Raceproof, take: u32) -> Semaphore {
     rp.semaphore("permits", PERMITS).take(take).detached()
+}
+
+fn permits(rp: &Raceproof, take: u32) -> Lock {
+    rp.lock("permits").permits(PERMITS, take).detached()
 }
 
 fn fits(held: &[(Guard, Held)], wanted: Held) -> bool {
@@ -124,19 +129,136 @@ proptest! {
     }
 }
 
+fn machine_held(rp: &Raceproof) -> usize {
+    inner(rp).lock().machine.stats(inner(rp).now()).held
+}
+
 #[tokio::test]
-async fn l3_holders_beside_each_other_need_no_machine_until_somebody_waits() {
+async fn l3_readers_and_a_writer_hand_over_without_the_machine() {
     let rp = Raceproof::local();
     let (one, two) = (lock(&rp).shared().acquire().await.unwrap(), lock(&rp).shared().acquire().await.unwrap());
-    let permit = semaphore(&rp, 3).acquire().await.unwrap();
-    assert_eq!(inner(&rp).lock().machine.stats(inner(&rp).now()).held, 0, "the machine was asked");
     let writer = waiting(lock(&rp)).await;
-    assert_eq!(inner(&rp).lock().machine.stats(inner(&rp).now()).held, 2);
-    assert!(lock(&rp).shared().try_acquire().await.is_err(), "L3: it would overtake the writer");
-    drop((one, permit));
-    assert!(!writer.is_finished());
+    assert!(lock(&rp).shared().acquire().now_or_never().is_none(), "L3: it would overtake the writer");
+    let (three, four) = (waiting(lock(&rp).shared()).await, waiting(lock(&rp).shared()).await);
+    assert_eq!((queued(&rp), machine_held(&rp)), (3, 0));
+    let before = one.token().max(two.token());
+    drop(one);
+    assert_eq!(queued(&rp), 3, "another still reads");
     drop(two);
-    drop(writer.await.unwrap().unwrap());
+    let writer = writer.await.unwrap().unwrap();
+    assert!(writer.token() > before, "L2");
+    assert_eq!(queued(&rp), 2);
+    let before = writer.token();
+    drop(writer);
+    let (three, four) = (three.await.unwrap().unwrap(), four.await.unwrap().unwrap());
+    assert!(before < three.token() && three.token() < four.token(), "L2");
+    assert_eq!(machine_held(&rp), 0, "the machine was asked");
+    drop((three, four));
+    assert_empty(&rp);
+}
+
+#[tokio::test]
+async fn l3_permits_are_handed_over_in_order_without_the_machine() {
+    let rp = Raceproof::local();
+    let (two, one) = (semaphore(&rp, 2).acquire().await.unwrap(), semaphore(&rp, 1).acquire().await.unwrap());
+    let large = waiting(permits(&rp, 3)).await;
+    let (small, last) = (waiting(permits(&rp, 1)).await, waiting(permits(&rp, 1)).await);
+    assert_eq!(queued(&rp), 3, "L3: one permit is left, and it is not for the first who waits");
+    drop((two, one));
+    let large = large.await.unwrap().unwrap();
+    let small = small.await.unwrap().unwrap();
+    assert!(large.token() < small.token() && !last.is_finished(), "L3");
+    drop(large);
+    drop(last.await.unwrap().unwrap());
+    assert_eq!(machine_held(&rp), 0, "the machine was asked");
+    drop(small);
+    assert_empty(&rp);
+}
+
+#[tokio::test]
+async fn l4_readers_behind_a_writer_that_gives_up_are_let_in() {
+    for taken_over in [false, true] {
+        let rp = Raceproof::local();
+        let reader = lock(&rp).shared().acquire().await.unwrap();
+        let lock = lock(&rp);
+        let mut writer = Box::pin(lock.acquire());
+        assert!(poll_once(&mut writer).is_pending());
+        let (one, two) = (waiting(lock.clone().shared()).await, waiting(lock.clone().shared()).await);
+        if taken_over {
+            assert_eq!(rp.lock_info("lock").await.unwrap().waiters_count, 3);
+        }
+        drop(writer);
+        drop((one.await.unwrap().unwrap(), two.await.unwrap().unwrap()));
+        drop(reader);
+        assert_empty(&rp);
+    }
+}
+
+#[tokio::test]
+async fn l4_permits_that_were_handed_over_survive_the_machine_and_are_given_back_unclaimed() {
+    // Both are handed over; then the machine takes over, or not, and one of them gives up, or not.
+    for case in 0..4 {
+        let (taken_over, gives_up) = (case & 1 != 0, case & 2 != 0);
+        let rp = Raceproof::local();
+        let all = semaphore(&rp, PERMITS).acquire().await.unwrap();
+        let pool = semaphore(&rp, 2);
+        let (mut one, mut two) = (Box::pin(pool.acquire()), Box::pin(pool.acquire()));
+        assert!(poll_once(&mut one).is_pending() && poll_once(&mut two).is_pending());
+        let next = waiting(permits(&rp, 1)).await;
+        drop(all);
+        assert_eq!(queued(&rp), 3);
+        if taken_over {
+            let seen = rp.lock_info("permits").await.unwrap();
+            assert_eq!((seen.holders.len(), seen.waiters_count, queued(&rp)), (2, 1, 0));
+        }
+        let std::task::Poll::Ready(two) = poll_once(&mut two) else { panic!("it was handed over") };
+        let two = two.unwrap();
+        assert_eq!(two.names(), [std::sync::Arc::from("permits")]);
+        if gives_up {
+            drop(one);
+        } else {
+            let std::task::Poll::Ready(one) = poll_once(&mut one) else { panic!("it was handed over") };
+            assert!(one.unwrap().token() < two.token());
+        }
+        drop(next.await.unwrap().expect("a permit is lost"));
+        drop(two);
+        assert_empty(&rp);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn l4_of_permits_that_were_handed_over_only_those_pass_on_that_nobody_claims() {
+    let rp = Raceproof::local();
+    let all = semaphore(&rp, PERMITS).acquire().await.unwrap();
+    let pool = semaphore(&rp, 2);
+    let (mut asleep, mut awake) = (Box::pin(pool.acquire()), Box::pin(pool.acquire()));
+    assert!(poll_once(&mut asleep).is_pending() && poll_once(&mut awake).is_pending());
+    let next = waiting(permits(&rp, 1)).await;
+    let began = tokio::time::Instant::now();
+    drop(all);
+    let std::task::Poll::Ready(Ok(awake)) = poll_once(&mut awake) else { panic!("it was handed over") };
+    drop(next.await.unwrap().unwrap());
+    let took = began.elapsed();
+    assert!((std::time::Duration::from_secs(5)..std::time::Duration::from_secs(6)).contains(&took), "took {took:?}");
+    assert!(awake.is_valid());
+    assert_eq!(inner(&rp).stats().unclaimed, 1);
+    assert!(matches!(asleep.await, Err(AcquireError::Unclaimed)));
+    drop(awake);
+    assert_empty(&rp);
+}
+
+#[tokio::test]
+async fn l6_whoever_waits_for_permits_that_it_holds_part_of_itself_is_told_so() {
+    let rp = Raceproof::local();
+    let of = |owner: &str, take| rp.semaphore("permits", 3).take(take).owner(owner);
+    let (one, more) = (of("one", 1).acquire().await.unwrap(), of("one", 1).acquire().await.unwrap());
+    let two = of("two", 1).acquire().await.unwrap();
+    let three = waiting(rp.lock("permits").permits(3, 3).owner("three")).await;
+    assert_eq!(queued(&rp), 1);
+    // It would wait for itself: three is before it, and waits for what it holds.
+    assert!(matches!(of("one", 1).acquire().await, Err(AcquireError::Deadlock(_))));
+    drop((two, one, more));
+    drop(three.await.unwrap().unwrap());
     assert_empty(&rp);
 }
 

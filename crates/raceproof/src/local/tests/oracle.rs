@@ -14,12 +14,13 @@ enum Step {
     Acquire {
         names: u8,
         owner: u8,
-        shared: bool,
+        kind: Kind,
     },
     /// Tries one name.
     Try {
         name: u8,
         owner: u8,
+        kind: Kind,
     },
     /// Gives back the grant that is this far down the list.
     Release {
@@ -37,12 +38,32 @@ enum Step {
     },
 }
 
-fn step() -> impl Strategy<Value = Step> {
+/// How names are wanted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Exclusive,
+    Shared,
+    /// Of a semaphore of 3.
+    Permits(u32),
+}
+
+/// One name, mostly as it is wanted by others too: two are locks, and the last is a semaphore.
+fn one() -> impl Strategy<Value = (u8, Kind)> {
+    let plain = prop_oneof![3 => Just(Kind::Exclusive), 2 => Just(Kind::Shared)];
     prop_oneof![
-        8 => (0_u8..3, 0_u8..5).prop_map(|(name, owner)| Step::Acquire { names: 1 << name, owner, shared: false }),
-        1 => (1_u8..8, 0_u8..5, any::<bool>())
-            .prop_map(|(names, owner, shared)| Step::Acquire { names, owner, shared }),
-        1 => (0_u8..3, 0_u8..5).prop_map(|(name, owner)| Step::Try { name, owner }),
+        12 => (0_u8..2, plain.clone()),
+        8 => (Just(2_u8), (0_u32..5).prop_map(Kind::Permits)),
+        1 => (Just(2_u8), plain),
+        1 => (0_u8..2, (0_u32..5).prop_map(Kind::Permits)),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let several = prop_oneof![Just(Kind::Exclusive), Just(Kind::Shared)];
+    prop_oneof![
+        8 => (one(), 0_u8..5).prop_map(|((name, kind), owner)| Step::Acquire { names: 1 << name, owner, kind }),
+        1 => (1_u8..8, 0_u8..5, several).prop_map(|(names, owner, kind)| Step::Acquire { names, owner, kind }),
+        1 => (one(), 0_u8..5).prop_map(|((name, kind), owner)| Step::Try { name, owner, kind }),
         6 => any::<usize>().prop_map(|which| Step::Release { which }),
         2 => any::<usize>().prop_map(|which| Step::GiveUp { which }),
         4 => Just(Step::Poll),
@@ -78,11 +99,16 @@ impl World {
         Self { rp, priority, waits: Vec::new(), guards: Vec::new(), ends: Vec::new(), last: 0 }
     }
 
-    fn lock(&self, names: u8, owner: u8) -> Lock {
+    fn lock(&self, names: u8, owner: u8, kind: Kind) -> Lock {
         let names: Vec<_> = (0..3).filter(|bit| names & (1 << bit) != 0).map(|bit| bit.to_string()).collect();
         let lock = match names.as_slice() {
             [name] => self.rp.lock(name.as_str()),
             several => self.rp.lock_all(several.iter().map(String::as_str)),
+        };
+        let lock = match kind {
+            Kind::Exclusive => lock,
+            Kind::Shared => lock.shared(),
+            Kind::Permits(take) => lock.permits(3, take),
         };
         let lock = lock.priority(self.priority);
         if owner == 0 { lock.detached() } else { lock.owner(owner.to_string()) }
@@ -115,13 +141,12 @@ impl World {
 
     async fn run(&mut self, step: &Step) {
         match *step {
-            Step::Acquire { names, owner, shared } => {
-                let lock = self.lock(names, owner);
-                let lock = if shared { lock.shared() } else { lock };
+            Step::Acquire { names, owner, kind } => {
+                let lock = self.lock(names, owner, kind);
                 self.begin(Box::pin(async move { lock.acquire().await }));
             }
-            Step::Try { name, owner } => {
-                let lock = self.lock(1 << name, owner);
+            Step::Try { name, owner, kind } => {
+                let lock = self.lock(1 << name, owner, kind);
                 self.begin(Box::pin(async move { lock.try_acquire().await }));
             }
             Step::Release { which } if !self.guards.is_empty() => {

@@ -42,7 +42,7 @@ async fn l3_the_queue_is_served_in_order_without_the_machine() {
     assert_empty(&rp);
 }
 
-trait NowOrNever: Future + Sized {
+pub(super) trait NowOrNever: Future + Sized {
     fn now_or_never(self) -> Option<Self::Output> {
         match poll_once(&mut Box::pin(self)) {
             Poll::Ready(output) => Some(output),
