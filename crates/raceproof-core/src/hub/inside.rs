@@ -79,6 +79,11 @@ impl Hub {
         self.table.waits_count()
     }
 
+    /// How many requests may wait from here on.
+    pub(crate) const fn set_waiters_max(&mut self, max: usize) {
+        self.config.waiters_max = max;
+    }
+
     /// What a session holds, in token order.
     pub(crate) fn held_by(&self, session: SessionId) -> Vec<Token> {
         self.sessions.get(&session).map(|session| session.grants.iter().copied().collect()).unwrap_or_default()

@@ -35,6 +35,9 @@ use crate::wire::{
 /// How long a grant waits for its operation to be polled before it passes on (L4).
 pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many may wait in one process, here and where the shell has them wait by itself.
+pub const WAITERS_MAX: usize = 250_000;
+
 /// The longest lease there is. It is renewed by every call, and a pause between calls renews it too.
 const TTL_MS: u64 = 86_400_000;
 
@@ -159,6 +162,12 @@ impl Local {
     #[must_use]
     pub const fn token_last(&self) -> Token {
         self.hub.token_last()
+    }
+
+    /// So many wait where the shell has them wait by itself: they leave room for fewer here. The shell says that of
+    /// whoever asks, and 0 before it has a wait taken over that it has taken on.
+    pub fn waiters_elsewhere(&mut self, count: usize) {
+        self.hub.set_waiters_max(WAITERS_MAX.saturating_sub(count));
     }
 
     /// Whether anyone holds this lock or waits for it here. While nobody does, the shell may grant it by itself.
@@ -489,8 +498,9 @@ fn gained(outcome: &Outcome) -> Option<Token> {
 /// One session does everything here, so that its limits are the hub's.
 fn config() -> Config {
     let mut config = Config::default();
-    config.waiters_per_session_max = config.waiters_max;
-    config.waiters_per_name_max = config.waiters_max;
+    config.waiters_max = WAITERS_MAX;
+    config.waiters_per_session_max = WAITERS_MAX;
+    config.waiters_per_name_max = WAITERS_MAX;
     config.grants_per_session_max = usize::MAX;
     config
 }

@@ -172,7 +172,7 @@ fn l4_a_grant_that_was_adopted_unclaimed_is_given_back_by_whoever_gives_up() {
 #[test]
 fn a_quarter_of_a_million_wait_and_one_more_is_refused() {
     let mut local = local();
-    let waits_max = Config::default().waiters_max;
+    let waits_max = WAITERS_MAX;
     assert_eq!(waits_max, 250_000);
     let held = local.acquire(START, exclusive("a", 0, "holder"), from(START)).unwrap();
     let held = token(local.claim(START, held));
@@ -204,6 +204,23 @@ fn a_quarter_of_a_million_wait_and_one_more_is_refused() {
     let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, "late"), from(START)).unwrap();
     assert_eq!(local.claim(START, op), None, "there is room for one");
     assert_eq!(late(&mut local, "a", WAIT_MS_FOREVER), Some(Code::TooManyWaiters));
+}
+
+#[test]
+fn those_who_wait_elsewhere_leave_room_for_fewer() {
+    let mut local = local();
+    let held = local.acquire(START, exclusive("a", 0, "holder"), from(START)).unwrap();
+    token(local.claim(START, held));
+    local.waiters_elsewhere(WAITERS_MAX - 1);
+    let wait = |local: &mut Local, owner: &str| {
+        let op = local.acquire(START, exclusive("a", WAIT_MS_FOREVER, owner), from(START)).unwrap();
+        local.claim(START, op)
+    };
+    assert_eq!(wait(&mut local, "last"), None);
+    let Some(Err(OpError::Refused(problem))) = wait(&mut local, "late") else { panic!("it is one too many") };
+    assert_eq!(problem.code, Code::TooManyWaiters);
+    local.waiters_elsewhere(WAITERS_MAX - 2);
+    assert_eq!(wait(&mut local, "late"), None);
 }
 
 #[test]

@@ -170,6 +170,7 @@ impl Local {
         let (last, set_aside) = (slow.machine.token_last().as_u64(), slow.set_aside);
         let _ = self.shards.tokens.compare_exchange(set_aside, last, Ordering::Relaxed, Ordering::Relaxed);
         let fired = slow.drain();
+        self.shards.waiting_elsewhere.store(slow.machine.pending(), Ordering::Relaxed);
         drop(slow);
         fired.fire();
         result
@@ -398,6 +399,14 @@ impl Slow {
             self.ops.insert(op, who.waker);
             self.moved.insert(place, Moved { op, flow: Some(who.owner) });
         }
+    }
+
+    /// Has the machine take somebody on, who is one of all who wait.
+    fn beside<R>(&mut self, local: &Local, ask: impl FnOnce(&mut Machine) -> R) -> R {
+        self.machine.waiters_elsewhere(local.shards.waiting());
+        let asked = ask(&mut self.machine);
+        self.machine.waiters_elsewhere(0);
+        asked
     }
 
     fn wake_op(&mut self, op: OpId, waker: &Waker) {

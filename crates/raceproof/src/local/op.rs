@@ -95,9 +95,9 @@ impl LocalOp {
                     }
                     self.names = Some(names);
                     asked_at = Some(site);
-                    slow.machine.acquire(now, acquire, Origin { site, since: now })
+                    slow.beside(&local, |machine| machine.acquire(now, acquire, Origin { site, since: now }))
                 }
-                Asked::Lead(campaign) => slow.machine.campaign(now, campaign),
+                Asked::Lead(campaign) => slow.beside(&local, |machine| machine.campaign(now, campaign)),
             };
             match started {
                 Ok(op) => {

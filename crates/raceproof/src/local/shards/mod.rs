@@ -37,6 +37,8 @@ pub(super) struct Shards {
     pub(super) flows: Flows,
     /// How many wait here, those included that have not claimed their grant.
     waiting: AtomicUsize,
+    /// How many wait in the machine, counted in the same way.
+    pub(super) waiting_elsewhere: AtomicUsize,
     /// The time in which unclaimed grants grow old.
     age: AtomicU32,
     /// How many grants passed on because nobody claimed them.
@@ -112,6 +114,7 @@ impl Shards {
             tokens: AtomicU64::new(0),
             flows: Flows::new(count),
             waiting: AtomicUsize::new(0),
+            waiting_elsewhere: AtomicUsize::new(0),
             age: AtomicU32::new(0),
             unclaimed: AtomicU64::new(0),
         }

@@ -14,7 +14,7 @@ use std::task::Waker;
 
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
-use raceproof_core::local::{Site, Stats};
+use raceproof_core::local::{Site, Stats, WAITERS_MAX};
 use raceproof_core::lock::{Claim, Line, Turn};
 use raceproof_core::time::Time;
 
@@ -22,9 +22,6 @@ use super::{Holder, Key, Name, Shards, State, Table};
 use crate::local::claims::AGE;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::Ordering;
-
-/// How many may wait in one process, as the machine has it.
-const WAITING_MAX: usize = 250_000;
 
 /// Room for more than this is not kept for the next time.
 const ROOMY: usize = 64;
@@ -224,7 +221,8 @@ impl Shards {
 
     /// Counts a wait for a name, unless the machine has to see it.
     fn may_wait(&self, crowd: &Crowd, owner: &Owner, key: &Key) -> bool {
-        if self.waiting.fetch_add(1, Ordering::SeqCst) < WAITING_MAX && self.flows.wait(owner, key) {
+        let waiting = self.waiting.fetch_add(1, Ordering::SeqCst) + self.waiting_elsewhere.load(Ordering::Relaxed);
+        if waiting < WAITERS_MAX && self.flows.wait(owner, key) {
             if crowd.line.waiting() > 0 {
                 return true;
             }

@@ -347,3 +347,31 @@ async fn a_quarter_of_a_million_wait_in_a_queue_and_one_more_is_refused() {
     drop(held);
     assert_empty(&rp);
 }
+
+#[tokio::test]
+async fn those_who_wait_in_queues_and_in_the_machine_share_one_limit() {
+    let rp = Raceproof::local();
+    let (a, b) = (rp.lock("a").detached(), rp.lock("b").priority(1).detached());
+    let held = (a.acquire().await.unwrap(), b.acquire().await.unwrap());
+    let half = |lock: &crate::Lock| -> Vec<Acquiring<'static>> {
+        let wait = || -> Acquiring<'static> {
+            let lock = lock.clone();
+            Box::pin(async move { lock.acquire().await })
+        };
+        let mut waits: Vec<_> = (0..125_000).map(|_| wait()).collect();
+        assert!(waits.iter_mut().all(|wait| is_ready(wait).is_none()));
+        waits
+    };
+    let waits = (half(&a), half(&b));
+    assert_eq!((queued(&rp), inner(&rp).lock().machine.pending()), (125_000, 125_000));
+    let c = rp.lock("c").detached();
+    let other = c.acquire().now_or_never().expect("nobody holds it").unwrap();
+    for lock in [&c, &a, &b] {
+        let Some(Err(AcquireError::Refused(problem))) = lock.acquire().now_or_never() else { panic!("not refused") };
+        assert_eq!(problem.code, Code::TooManyWaiters);
+    }
+    assert_eq!(inner(&rp).waits(), 250_000, "somebody who waited is gone");
+    drop(waits);
+    drop((held, other));
+    assert_empty(&rp);
+}
