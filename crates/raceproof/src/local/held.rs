@@ -76,7 +76,7 @@ impl LocalHeld {
     }
 
     pub(crate) fn lost_reason(&self) -> Option<LostReason> {
-        self.local.lock().lost.get(&self.token).map(|loss| loss.reason)
+        self.local.lost_reason(self.token)
     }
 
     pub(crate) fn fate(&self) -> Arc<SetOnce<LostReason>> {

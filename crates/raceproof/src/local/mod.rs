@@ -58,6 +58,8 @@ pub(crate) struct Local {
     slow: Mutex<Slow>,
     /// Whether somebody looks after unclaimed grants.
     watched: AtomicBool,
+    /// Whether any guard has lost what it holds: so that one that has not is told so without the machine's lock.
+    any_lost: AtomicBool,
     origin: Instant,
     pub(crate) connection: watch::Sender<ConnectionState>,
     /// There is none to follow here.
@@ -125,6 +127,7 @@ impl Local {
         Self {
             shards: Shards::new(shards),
             watched: AtomicBool::new(false),
+            any_lost: AtomicBool::new(false),
             slow: Mutex::new(Slow {
                 machine,
                 set_aside: 0,
@@ -156,6 +159,14 @@ impl Local {
         self.origin + at.since(Time::ZERO)
     }
 
+    /// Why a grant was lost; none while it is held.
+    fn lost_reason(&self, token: Token) -> Option<LostReason> {
+        if !self.any_lost.load(Ordering::Acquire) {
+            return None;
+        }
+        self.lock().lost.get(&token).map(|loss| loss.reason)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slow> {
         self.slow.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -171,6 +182,7 @@ impl Local {
         let _ = self.shards.tokens.compare_exchange(set_aside, last, Ordering::Relaxed, Ordering::Relaxed);
         let fired = slow.drain();
         self.shards.waiting_elsewhere.store(slow.machine.pending(), Ordering::Relaxed);
+        self.any_lost.store(!slow.lost.is_empty(), Ordering::Release);
         drop(slow);
         fired.fire();
         result

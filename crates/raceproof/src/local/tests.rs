@@ -243,6 +243,23 @@ async fn lost_tells_of_a_release_and_of_a_theft() {
 }
 
 #[tokio::test]
+async fn whether_a_guard_is_valid_is_known_without_the_machine_until_one_is_lost() {
+    let rp = Raceproof::local();
+    let (a, b) = (rp.lock("a").acquire().await.unwrap(), rp.lock("b").acquire().await.unwrap());
+    let local = inner(&rp);
+    let busy = local.lock();
+    assert!(a.is_valid() && a.lost_reason().is_none());
+    drop(busy);
+    rp.steal("a").await.unwrap();
+    assert!(!a.is_valid() && b.is_valid());
+    drop(a);
+    let busy = local.lock();
+    assert!(b.is_valid(), "the loss is forgotten with its guard");
+    drop((busy, b));
+    assert_empty(&rp);
+}
+
+#[tokio::test]
 async fn l6_a_theft_of_one_name_ends_the_whole_grant() {
     let rp = Raceproof::local();
     let both = rp.lock_all(["a", "b"]).acquire().await.unwrap();
