@@ -389,9 +389,9 @@ impl Local {
         }
     }
 
-    /// When the first claim that is outstanding runs out, for those who wait behind it.
-    #[must_use]
-    pub fn next_claim(&self) -> Option<Time> {
+    /// When the first claim that is outstanding runs out.
+    #[cfg(test)]
+    fn next_claim(&self) -> Option<Time> {
         self.claims.first().map(|(by, _)| *by)
     }
 

@@ -115,10 +115,9 @@ impl<W> Line<W> {
         self.waiting
     }
 
-    /// Who waits first.
-    #[must_use]
-    pub fn first(&self) -> Option<&W> {
-        self.queue.iter().find_map(|place| place.who.as_ref())
+    /// Everybody who waits, in order.
+    pub fn waits(&self) -> impl Iterator<Item = &W> {
+        self.queue.iter().filter_map(|place| place.who.as_ref())
     }
 
     /// Everybody who waits, in order, with the number of the place.

@@ -1,7 +1,9 @@
-//! Looks after grants that were handed over and are not claimed (L4): one task of whatever runtime the waiters are in,
-//! as long as anyone waits.
+//! Looks after grants that were handed over and are not claimed (L4), by a queue or by the machine: one task of whatever
+//! runtime the waiters are in, as long as anyone waits. If that runtime ends, whoever waits in another is woken, and
+//! has somebody look there.
 
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 use std::time::Duration;
 
 use raceproof_core::local::CLAIM_TIMEOUT;
@@ -40,6 +42,7 @@ impl Local {
                 for next in local.shards.grow_older(PATIENCE) {
                     next.wake();
                 }
+                local.with(|slow, now| slow.machine.tick(now));
                 if local.is_watched_enough() {
                     drop(std::mem::take(&mut watch.0));
                     return;
@@ -50,12 +53,24 @@ impl Local {
 
     /// Whether the watch may end. Who begins to wait counts before it looks for a watch, and this the other way round.
     fn is_watched_enough(&self) -> bool {
-        if self.shards.waiting() > 0 {
+        // No wait moves from a queue to the machine meanwhile.
+        let slow = self.lock();
+        let waiting = || self.shards.waiting() + slow.machine.pending();
+        if waiting() > 0 {
             return false;
         }
         self.watched.store(false, Ordering::SeqCst);
         // If another watch has begun meanwhile, this one ends.
-        self.shards.waiting() == 0 || self.watched.swap(true, Ordering::SeqCst)
+        waiting() == 0 || self.watched.swap(true, Ordering::SeqCst)
+    }
+
+    /// Wakes all who wait, so that they look whether somebody watches.
+    fn rouse(&self) {
+        let slow = self.lock();
+        let mut wakers: Vec<Waker> = slow.ops.values().cloned().collect();
+        self.shards.wakers(&mut wakers);
+        drop(slow);
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
@@ -63,6 +78,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if let Some(local) = self.0.upgrade() {
             local.watched.store(false, Ordering::SeqCst);
+            local.rouse();
         }
     }
 }

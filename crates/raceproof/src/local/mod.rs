@@ -14,6 +14,7 @@
 mod claims;
 mod flows;
 mod held;
+mod limit;
 mod observer;
 mod op;
 mod queued;

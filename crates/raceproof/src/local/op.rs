@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use raceproof_core::client::{OpError, Outcome};
-use raceproof_core::local::{Blocked, CLAIM_TIMEOUT, OpId, Origin, Site};
+use raceproof_core::local::{Blocked, OpId, Origin, Site};
 use raceproof_core::time::Time;
 use raceproof_core::wire::{Acquire, Campaign, WAIT_MS_FOREVER};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use super::limit::Limit;
 use super::{Local, Moved};
 use crate::error::AcquireError;
 use crate::lock::Deadlock;
@@ -40,8 +41,7 @@ pub(crate) struct LocalOp {
     /// Whose wait is counted, for the search for deadlocks.
     flow: Option<Owner>,
     wait: Option<Duration>,
-    gives_up: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
     /// The deadlock that it was refused for.
     cycle: Vec<Blocked>,
 }
@@ -54,8 +54,7 @@ impl Local {
             names: None,
             flow: None,
             wait: (wait_ms < WAIT_MS_FOREVER).then(|| Duration::from_millis(wait_ms)),
-            gives_up: None,
-            timer: None,
+            limit: Limit::new(None),
             cycle: Vec::new(),
         }
     }
@@ -71,8 +70,7 @@ impl LocalOp {
             flow: moved.flow,
             wait: None,
             // The machine counts in whole milliseconds.
-            gives_up: until.map(|until| local.instant(until) + Duration::from_millis(1)),
-            timer: None,
+            limit: Limit::new(until.map(|until| local.instant(until) + Duration::from_millis(1))),
             cycle: Vec::new(),
         }
     }
@@ -112,7 +110,7 @@ impl LocalOp {
         });
         if let (Some(op), None) = (op, &result) {
             self.phase = Phase::Waiting(op);
-            self.gives_up = self.wait.map(|wait| Instant::now() + wait);
+            self.limit = Limit::new(self.wait.map(|wait| Instant::now() + wait));
         }
         result
     }
@@ -156,32 +154,6 @@ impl LocalOp {
             self.local.shards.flows.end_in_machine(&owner);
         }
     }
-
-    /// Sleeps until the wait is over, or until a grant that others leave unclaimed may pass on: nobody else might look.
-    /// Says whether it is time to look. Outside a Tokio runtime there is nothing to sleep with, and only what others
-    /// do wakes an operation.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.timer.is_none() {
-            if self.gives_up.is_none() && tokio::runtime::Handle::try_current().is_err() {
-                return Poll::Pending;
-            }
-            self.timer = Some(Box::pin(tokio::time::sleep_until(self.wakes_at())));
-        }
-        let Some(timer) = &mut self.timer else { return Poll::Pending };
-        if timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        self.timer = None;
-        Poll::Ready(())
-    }
-
-    fn wakes_at(&self) -> Instant {
-        let now = Instant::now();
-        let machine_now = self.local.now();
-        let claim = self.local.lock().machine.next_claim();
-        let look = now + claim.map_or(CLAIM_TIMEOUT, |at| at.since(machine_now) + Duration::from_millis(1));
-        self.gives_up.map_or(look, |at| at.min(look))
-    }
 }
 
 fn cycle(slow: &super::Slow, now: Time, error: &OpError, site: Site) -> Vec<Blocked> {
@@ -211,9 +183,9 @@ impl Future for LocalOp {
                 this.end_flow();
                 return Poll::Ready(result);
             }
-            if this.poll_timer(cx).is_pending() {
-                return Poll::Pending;
-            }
+            // Somebody looks after grants that others leave unclaimed; only the end of this wait is its own affair.
+            this.local.watch();
+            ready!(this.limit.poll(cx));
         }
     }
 }

@@ -1,6 +1,5 @@
 //! A wait in the queue of a name. Dropping it gives up the place, or what was handed to it (L4).
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,8 +10,8 @@ use raceproof_core::local::Site;
 use raceproof_core::lock::Claim;
 use raceproof_core::time::Time;
 use raceproof_core::wire::WAIT_MS_FOREVER;
-use tokio::time::Sleep;
 
+use super::limit::Limit;
 use super::op::LocalOp;
 use super::shards::{Entered, Key, Polled, Waiting};
 use super::{Local, LocalHeld};
@@ -24,7 +23,7 @@ pub(crate) struct Queued<'a> {
     /// None when this is over.
     place: Option<u64>,
     until: Option<Time>,
-    timer: Option<Pin<Box<Sleep>>>,
+    limit: Limit,
 }
 
 /// What came of asking to wait.
@@ -61,9 +60,10 @@ impl<'a> Queued<'a> {
         match local.shards.enter(key, claim, Waiting { waker: cx.waker().clone(), owner: flow.owner(), until, site }) {
             Entered::Held(token) => Entry::Held(local.held(key, token)),
             Entered::Waiting { place } => {
-                let mut queued = Self { local, key, place: Some(place), until, timer: None };
+                let limit = Limit::new(until.map(|until| local.instant(until)));
+                let mut queued = Self { local, key, place: Some(place), until, limit };
                 local.watch();
-                match queued.poll_timer(cx) {
+                match queued.limit.poll(cx) {
                     Poll::Pending => Entry::Waiting(queued),
                     // It woke nobody, so it has to be looked at again.
                     Poll::Ready(()) => {
@@ -86,7 +86,7 @@ impl<'a> Queued<'a> {
             }
             Polled::Waiting => {
                 self.local.watch();
-                ready!(self.poll_timer(cx));
+                ready!(self.limit.poll(cx));
                 // It is over. The machine says so, with those who are in the way.
                 self.local.with(|slow, now| self.local.promote_key(slow, now, self.key));
                 Poll::Ready(self.leave(place))
@@ -98,13 +98,6 @@ impl<'a> Queued<'a> {
     fn leave(&mut self, place: u64) -> Left {
         self.place = None;
         self.moved(place).map_or(Left::Failed(OpError::Unclaimed), Left::Moved)
-    }
-
-    /// Ready when the wait is over; without a limit it never is.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(until) = self.until else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.local.instant(until))));
-        timer.as_mut().poll(cx)
     }
 
     /// The machine's operation that this wait has become; none if its grant passed on.

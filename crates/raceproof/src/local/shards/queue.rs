@@ -391,9 +391,21 @@ impl Shards {
                     State::Crowd(crowd) => {
                         stats.held += crowd.holders.len();
                         stats.waiting += crowd.line.waiting();
-                        let waited = crowd.line.first().map_or(0, |wait| age.wrapping_sub(wait.since));
+                        let waited = crowd.line.waits().next().map_or(0, |wait| age.wrapping_sub(wait.since));
                         stats.waited_max = stats.waited_max.max(AGE * waited);
                     }
+                }
+            }
+        }
+    }
+
+    /// Adds those of all who wait here.
+    pub(in crate::local) fn wakers(&self, wakers: &mut Vec<Waker>) {
+        for shard in &self.shards {
+            let table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            for name in &table.names {
+                if let State::Crowd(crowd) = &name.state {
+                    wakers.extend(crowd.line.waits().map(|wait| wait.who.waker.clone()));
                 }
             }
         }

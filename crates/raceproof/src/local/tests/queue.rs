@@ -211,6 +211,26 @@ fn l4_a_wait_outlives_the_runtime_that_watched_claims() {
     assert!(matches!(is_ready(&mut asleep), Some(Err(AcquireError::Unclaimed))));
 }
 
+#[test]
+fn l4_whoever_waits_when_the_runtime_that_watched_claims_ends_has_them_watched_again() {
+    // In a queue, and in the machine.
+    for priority in [0, 1] {
+        let rp = Raceproof::local();
+        let lock = rp.lock("a").detached().priority(priority);
+        let guard = lock.acquire().now_or_never().unwrap().unwrap();
+        let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let second = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let mut asleep: Acquiring<'_> = Box::pin(lock.acquire());
+        first.block_on(async { assert!(is_ready(&mut asleep).is_none()) });
+        let next = second.block_on(waiting(lock.clone()));
+        drop(guard);
+        drop(first);
+        second.block_on(async { drop(next.await.unwrap().expect("nobody watches")) });
+        assert!(matches!(is_ready(&mut asleep), Some(Err(AcquireError::Unclaimed))));
+        assert_empty(&rp);
+    }
+}
+
 #[tokio::test]
 async fn l6_a_cycle_is_found_through_a_hand_over() {
     let rp = Raceproof::local();
