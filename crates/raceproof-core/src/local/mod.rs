@@ -11,6 +11,7 @@
 //! - L4: an operation that is given up never holds; a grant that is not claimed within [`CLAIM_TIMEOUT`] passes on.
 
 mod blocked;
+mod config;
 mod observe;
 #[cfg(test)]
 mod tests;
@@ -20,23 +21,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::blocked::{Blocked, Blocker, Origin, Site, Stats};
+pub use self::config::WAITERS_MAX;
+use self::config::config;
 pub use self::observe::ObserverId;
 use self::observe::Watch;
 use crate::client::{OpError, Outcome};
-use crate::hub::{Caller, Config, ConnKind, Hub, Output as HubOutput};
+use crate::hub::{Caller, ConnKind, Hub, Output as HubOutput};
 use crate::id::{ConnId, Lsn, SessionId, SessionKey, Token};
 use crate::lock::Claim;
 use crate::time::Time;
 use crate::wire::{
-    Acquire, Campaign, Code, Event, Grant, LostReason, OnDisconnect, Open, Problem, Release, Request, Resign,
-    Response,
+    Acquire, Campaign, Code, Event, Grant, LostReason, OnDisconnect, Open, Problem, Release, Request, Resign, Response,
 };
 
 /// How long a grant waits for its operation to be polled before it passes on (L4).
 pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many may wait in one process, here and where the shell has them wait by itself.
-pub const WAITERS_MAX: usize = 250_000;
 
 /// The longest lease there is. It is renewed by every call, and a pause between calls renews it too.
 const TTL_MS: u64 = 86_400_000;
@@ -493,14 +492,4 @@ fn gained(outcome: &Outcome) -> Option<Token> {
         Outcome::Elected { leader } => Some(leader.term),
         _ => None,
     }
-}
-
-/// One session does everything here, so that its limits are the hub's.
-fn config() -> Config {
-    let mut config = Config::default();
-    config.waiters_max = WAITERS_MAX;
-    config.waiters_per_session_max = WAITERS_MAX;
-    config.waiters_per_name_max = WAITERS_MAX;
-    config.grants_per_session_max = usize::MAX;
-    config
 }

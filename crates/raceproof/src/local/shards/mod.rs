@@ -6,6 +6,7 @@
 //! the machine decides about it. Only who holds the machine's lock moves a name to or from *managed*, so no grant is
 //! decided in two places (L1).
 
+mod crowd;
 mod queue;
 
 use std::hash::BuildHasher;
@@ -17,7 +18,8 @@ use raceproof_core::id::Token;
 use raceproof_core::local::Site;
 use rustc_hash::FxSeededState;
 
-use self::queue::{Crowd, Next};
+use self::crowd::Crowd;
+use self::queue::Next;
 pub(super) use self::queue::{Entered, Polled, Taken, TakenHolder, TakenWait, Waiting};
 use super::flows::Flows;
 use super::text::Text;
@@ -36,7 +38,7 @@ pub(super) struct Shards {
     pub(super) tokens: AtomicU64,
     pub(super) flows: Flows,
     /// How many wait here, those included that have not claimed their grant.
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     /// How many wait in the machine, counted in the same way.
     pub(super) waiting_elsewhere: AtomicUsize,
     /// The time in which unclaimed grants grow old.

@@ -1,7 +1,7 @@
 //! A name that several hold beside each other, or that others wait for: first come first served, and passed from hand to
 //! hand.
 //!
-//! Who may hold, who waits and who is next is the core's to say: see [`Line`].
+//! Who may hold, who waits and who is next is the core's to say: see [`Line`](raceproof_core::lock::Line).
 //!
 //! - L3: a name is handed on in the step in which it is given back: nobody can come between.
 //! - L4: who gives up leaves the queue, or passes on what was handed over and not claimed.
@@ -15,49 +15,14 @@ use std::task::Waker;
 use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
 use raceproof_core::local::{Site, Stats, WAITERS_MAX};
-use raceproof_core::lock::{Claim, Line, Turn};
+use raceproof_core::lock::{Claim, Turn};
 use raceproof_core::time::Time;
 
+use super::crowd::{Crowd, Holding, Unclaimed, Wait};
 use super::{Holder, Key, Name, Shards, State, Table};
 use crate::local::claims::AGE;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::Ordering;
-
-/// Room for more than this is not kept for the next time.
-const ROOMY: usize = 64;
-
-/// Who holds a name, who waits for it, and who has not claimed what was handed over.
-#[derive(Debug, Default)]
-pub(super) struct Crowd {
-    line: Line<Wait>,
-    /// Tokens ascend.
-    holders: Vec<Holding>,
-    /// Places ascend.
-    unclaimed: Vec<Unclaimed>,
-}
-
-#[derive(Debug)]
-struct Holding {
-    holder: Holder,
-    claim: Claim,
-    /// The age in which it came to hold, or others to wait for it.
-    since: u32,
-}
-
-/// What was handed to a place.
-#[derive(Debug)]
-struct Unclaimed {
-    place: u64,
-    token: Token,
-    since: u32,
-}
-
-#[derive(Debug)]
-struct Wait {
-    /// The age in which it began.
-    since: u32,
-    who: Waiting,
-}
 
 #[derive(Debug)]
 pub(in crate::local) struct Waiting {
@@ -424,87 +389,4 @@ pub(in crate::local) struct GivenUp {
     /// Only to be dropped.
     #[expect(dead_code, reason = "it is dropped with this")]
     pub(in crate::local) spent: Option<Waker>,
-}
-
-impl Crowd {
-    pub(super) fn is_held_under(&self, token: Token) -> bool {
-        self.find(token).is_some()
-    }
-
-    fn find(&self, token: Token) -> Option<usize> {
-        self.holders.binary_search_by_key(&token, |held| held.holder.token).ok()
-    }
-
-    fn remove(&mut self, token: Token) -> Option<Holding> {
-        let held = self.holders.remove(self.find(token)?);
-        self.line.let_go(held.claim);
-        Some(held)
-    }
-
-    /// What was handed to a place is its owner's from here on.
-    fn claim(&mut self, place: u64) -> Option<Token> {
-        let at = self.unclaimed.binary_search_by_key(&place, |handed| handed.place).ok()?;
-        Some(self.unclaimed.remove(at).token)
-    }
-
-    fn is_roomy(&self) -> bool {
-        self.line.capacity().max(self.holders.capacity()).max(self.unclaimed.capacity()) > ROOMY
-    }
-}
-
-impl Table {
-    /// Keeps what is empty for the next time.
-    fn keep(&mut self, crowd: Option<Box<Crowd>>) {
-        if let Some(crowd) = crowd.filter(|crowd| !crowd.is_roomy()) {
-            self.spare = Some(crowd);
-        }
-    }
-}
-
-impl Name {
-    /// Those who hold the name or wait for it. None if the machine decides about it.
-    fn crowd(&mut self, spare: &mut Option<Box<Crowd>>, since: u32) -> Option<&mut Crowd> {
-        if matches!(self.state, State::Held(_))
-            && let State::Held(holder) = std::mem::replace(&mut self.state, State::Managed)
-        {
-            let mut crowd = spare.take().unwrap_or_default();
-            crowd.line.hold(Claim::Exclusive);
-            crowd.holders.push(Holding { holder, claim: Claim::Exclusive, since });
-            self.state = State::Crowd(crowd);
-        }
-        match &mut self.state {
-            State::Crowd(crowd) => Some(crowd),
-            State::Held(_) | State::Managed => None,
-        }
-    }
-
-    /// A name that one holds alone and nobody waits for is simply held. Gives what is not needed for that.
-    fn calm(&mut self) -> Option<Box<Crowd>> {
-        let State::Crowd(crowd) = &mut self.state else { return None };
-        if crowd.line.waiting() > 0 || !crowd.unclaimed.is_empty() {
-            return None;
-        }
-        let [Holding { claim: Claim::Exclusive, .. }] = crowd.holders.as_slice() else { return None };
-        let held = crowd.holders.pop()?;
-        crowd.line.let_go(held.claim);
-        match std::mem::replace(&mut self.state, State::Held(held.holder)) {
-            State::Crowd(crowd) => Some(crowd),
-            State::Held(_) | State::Managed => None,
-        }
-    }
-
-    /// The grants that were handed over and are late to be claimed; they are nobody's to claim from here on.
-    fn take_late(&mut self, late: impl Fn(u32) -> bool) -> Vec<(u64, Token)> {
-        let State::Crowd(crowd) = &mut self.state else { return Vec::new() };
-        let hash = self.key.hash;
-        crowd.unclaimed.extract_if(.., |handed| late(handed.since)).map(|handed| (hash, handed.token)).collect()
-    }
-
-    #[cfg(test)]
-    pub(super) fn places(&self) -> usize {
-        match &self.state {
-            State::Crowd(crowd) => crowd.line.capacity(),
-            State::Held(_) | State::Managed => 0,
-        }
-    }
 }

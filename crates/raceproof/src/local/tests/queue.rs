@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
+use raceproof_core::local::WAITERS_MAX;
 use raceproof_core::wire::Code;
 
 use super::{PATIENCE, assert_empty, inner, poll_once, queued, waiting};
@@ -371,27 +372,24 @@ async fn a_quarter_of_a_million_wait_in_a_queue_and_one_more_is_refused() {
 #[tokio::test]
 async fn those_who_wait_in_queues_and_in_the_machine_share_one_limit() {
     let rp = Raceproof::local();
-    let (a, b) = (rp.lock("a").detached(), rp.lock("b").priority(1).detached());
+    let local = inner(&rp);
+    let (a, b) = (rp.lock("a").detached(), rp.lock("b").detached().priority(1));
     let held = (a.acquire().await.unwrap(), b.acquire().await.unwrap());
-    let half = |lock: &crate::Lock| -> Vec<Acquiring<'static>> {
-        let wait = || -> Acquiring<'static> {
-            let lock = lock.clone();
-            Box::pin(async move { lock.acquire().await })
-        };
-        let mut waits: Vec<_> = (0..125_000).map(|_| wait()).collect();
-        assert!(waits.iter_mut().all(|wait| is_ready(wait).is_none()));
-        waits
-    };
-    let waits = (half(&a), half(&b));
-    assert_eq!((queued(&rp), inner(&rp).lock().machine.pending()), (125_000, 125_000));
-    let c = rp.lock("c").detached();
-    let other = c.acquire().now_or_never().expect("nobody holds it").unwrap();
-    for lock in [&c, &a, &b] {
-        let Some(Err(AcquireError::Refused(problem))) = lock.acquire().now_or_never() else { panic!("not refused") };
-        assert_eq!(problem.code, Code::TooManyWaiters);
+    // As if so many waited in queues: one may wait in the machine, and no second one.
+    local.shards.waiting.fetch_add(WAITERS_MAX - 1, Ordering::SeqCst);
+    let waits = waiting(b.clone()).await;
+    let Some(Err(AcquireError::Refused(problem))) = b.acquire().now_or_never() else { panic!("not refused") };
+    assert_eq!(problem.code, Code::TooManyWaiters);
+    local.shards.waiting.fetch_sub(WAITERS_MAX - 1, Ordering::SeqCst);
+    // And one in a queue, and no second one, if so many waited in the machine.
+    local.shards.waiting_elsewhere.store(WAITERS_MAX - 1, Ordering::SeqCst);
+    let first = waiting(a.clone()).await;
+    assert_eq!(queued(&rp), 1);
+    let second = waiting(a.clone()).await;
+    assert_eq!(queued(&rp), 0, "the machine, which says who is one too many, was not asked");
+    drop(held);
+    for wait in [waits, first, second] {
+        drop(wait.await.unwrap().unwrap());
     }
-    assert_eq!(inner(&rp).waits(), 250_000, "somebody who waited is gone");
-    drop(waits);
-    drop((held, other));
     assert_empty(&rp);
 }
