@@ -290,7 +290,7 @@ mod tests {
         fn serve(&mut self) {
             loop {
                 let next = self.line.next().map(|(number, claim, ())| (number, claim));
-                let served = self.table.serve(&self.keys).map(|wait| (wait.ticket.id().0, wait.claim));
+                let served = self.table.serve(&mut self.keys.as_slice()).map(|wait| (wait.ticket.id().0, wait.claim));
                 assert_eq!(next, served);
                 let Some((number, claim)) = next else { break };
                 self.waiting.retain(|other| *other != number);
