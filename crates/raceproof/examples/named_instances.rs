@@ -21,6 +21,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const SETTINGS: &str = r#"
+    [async]
+    timeout = "2s"
+
     [breaker.payments]
     failures = 3
     open-for = "5s"
@@ -31,6 +34,10 @@ const SETTINGS: &str = r#"
     [rate-limit.mail]
     calls = 10
     per = "1s"
+
+    [rate-limit.login]
+    calls = 5
+    per = "1m"
 
     [semaphore.exports]
     permits = 2
@@ -69,6 +76,20 @@ async fn mails(registry: &Registry) -> Result<Duration, Box<dyn Error>> {
         sent??;
     }
     Ok(began.elapsed())
+}
+
+/// Somebody tries passwords, twenty for each name: every name has a quota of its own.
+fn logins(registry: &Registry) -> [usize; 2] {
+    let limiter = registry.keyed_rate_limiter("login");
+    ["ann", "bob"].map(|name| (0..20).filter(|_| limiter.check(name).is_ok()).count())
+}
+
+/// A report that hangs is given up when every other room would give up, too.
+async fn hang(registry: &Registry) -> Duration {
+    let began = Instant::now();
+    let report = registry.timeout("report").run(std::future::pending::<()>()).await;
+    println!("report: {}", report.expect_err("it hangs"));
+    began.elapsed()
 }
 
 /// Twenty exports, two at a time; one report, written by one at a time.
@@ -150,6 +171,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     let took = mails(&registry).await?;
     println!("30 mails took {took:?}");
     assert!(took >= Duration::from_secs(2), "ten at once, and then ten a second");
+    assert_eq!(logins(&registry), [5, 5]);
+    assert_eq!(hang(&registry).await.as_secs(), 2, "as `[async]` says");
     let most = exports(&registry).await?;
     println!("at most {most} exports at a time");
     assert_eq!(most, 2);
@@ -160,9 +183,13 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     }
     assert_eq!(metric(&registry, "breaker", "payments", "failures"), Some(3));
     assert_eq!(metric(&registry, "rate_limit", "mail", "admitted"), Some(30));
+    assert_eq!(metric(&registry, "keyed_rate_limit", "login", "refused"), Some(30));
+    assert_eq!(metric(&registry, "timeout", "report", "timed_out"), Some(1));
     assert_eq!(metric(&registry, "semaphore", "exports", "taken"), Some(0));
     assert_eq!(metric(&registry, "debounce", "status", "pushed"), Some(500));
     assert_eq!(metric(&registry, "throttle", "status", "begun"), Some(1));
     assert_eq!(metric(&registry, "recovery", "errors", "recovered"), Some(1));
+    #[cfg(feature = "prometheus")]
+    assert!(registry.prometheus_page().contains("\nraceproof_breaker_opened_total{name=\"payments\"} 1\n"));
     Ok(())
 }

@@ -106,6 +106,31 @@ fn every_guide_and_every_program_is_in_the_index_and_every_program_is_run() {
     }
 }
 
+/// The ids of a text: what is bold and a letter with a number, as K1.
+fn ids(text: &str) -> BTreeSet<String> {
+    let bold = text.split("**").skip(1).step_by(2);
+    let words = bold.flat_map(|bold| bold.split(|c: char| !c.is_ascii_alphanumeric()));
+    let is_id = |word: &&str| {
+        let mut letters = word.chars();
+        letters.next().is_some_and(|c| c.is_ascii_uppercase()) && matches!(letters.as_str().parse(), Ok(1..=99_u8))
+    };
+    words.filter(is_id).map(str::to_lowercase).collect()
+}
+
+#[test]
+fn every_guarantee_has_tests_with_its_id_in_their_names() {
+    let tests = tests();
+    let tested: BTreeSet<&str> = tests.iter().flat_map(|name| name.split('_')).collect();
+    let mut found = BTreeSet::new();
+    for guide in names_in("docs/rooms") {
+        for id in ids(&read(&format!("docs/rooms/{guide}.md"))) {
+            assert!(tested.contains(&*id), "{guide}: no test is named after {id}");
+            found.insert(id);
+        }
+    }
+    assert!(found.len() > 20, "the guarantees were read: {found:?}");
+}
+
 #[test]
 fn every_feature_is_listed_where_features_are() {
     let (manifest, guide, page) =
