@@ -77,6 +77,19 @@ impl Cargo {
         Ok(())
     }
 
+    /// Runs it and returns what it printed. What it says on the way passes through.
+    pub(crate) fn printed(mut self, run: &Run) -> Result<String> {
+        run.step(&self.line());
+        let mut child = self.command.stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
+        let stdout = child.stdout.take().map(|from| thread::spawn(move || io::read_to_string(from)));
+        let status = run.wait(child)?;
+        let printed = stdout.and_then(|reader| reader.join().ok()).context("what cargo printed was lost")??;
+        if !status.success() {
+            bail!("`{}` failed ({status})", self.line());
+        }
+        Ok(printed)
+    }
+
     /// Runs tests, and says how many there were. Failed tests are in the count, not in the error.
     pub(crate) fn run_tests(mut self, run: &Run, harness: Harness) -> Result<Count> {
         run.step(&self.line());

@@ -1,26 +1,12 @@
-//! Formatting, clippy, docs and dependencies.
+//! Formatting, clippy, docs, futures and dependencies.
 
 use anyhow::Result;
 
 use crate::cargo::Cargo;
 use crate::components::program_exists;
+use crate::futures;
 use crate::packages;
 use crate::run::Run;
-
-/// The features of the library, each of which has to build by itself.
-const FEATURES: [&str; 11] = [
-    "cache",
-    "client",
-    "coarse-clock",
-    "config",
-    "console",
-    "fence-http",
-    "prometheus",
-    "serde",
-    "signal",
-    "store",
-    "tower",
-];
 
 /// Runs every check that needs no test.
 pub(crate) fn lint(run: &Run) -> Result<()> {
@@ -29,15 +15,18 @@ pub(crate) fn lint(run: &Run) -> Result<()> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"];
     Cargo::new(clippy).run(run)?;
     // What a user of the library gets without asking, the least that can be asked for, and each feature by itself.
-    let one = |feature| ["--no-default-features", "--features", feature];
-    let alone = FEATURES.map(one);
-    for features in [&[][..], &["--no-default-features"]].into_iter().chain(alone.iter().map(|one| &one[..])) {
-        Cargo::new(["clippy", "--package", "raceproof"]).args(features).args(["--", "--deny", "warnings"]).run(run)?;
+    let clippy = || Cargo::new(["clippy", "--package", "raceproof"]);
+    clippy().args(["--", "--deny", "warnings"]).run(run)?;
+    clippy().args(["--no-default-features", "--all-targets", "--", "--deny", "warnings"]).run(run)?;
+    for feature in packages::features()? {
+        let alone = ["--no-default-features", "--features", &feature];
+        clippy().args(alone).args(["--", "--deny", "warnings"]).run(run)?;
     }
     // Links have to lead somewhere with every feature, and without any.
     for what in [&["--workspace", "--all-features"][..], &["--package", "raceproof", "--no-default-features"]] {
         Cargo::new(["doc", "--no-deps"]).args(what).env("RUSTDOCFLAGS", "--deny warnings").run(run)?;
     }
+    futures::check(run)?;
     packages::count(run)?;
     if program_exists("cargo-deny") {
         Cargo::new(["deny", "--all-features", "check", "bans", "licenses", "sources"]).run(run)?;

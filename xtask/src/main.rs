@@ -6,11 +6,13 @@
 
 mod cargo;
 mod components;
+mod futures;
 mod lint;
 mod packages;
 mod run;
 mod servers;
 mod suite;
+mod targets;
 
 use std::process::ExitCode;
 
@@ -52,7 +54,7 @@ enum Command {
     },
     /// Build raceproof-core for WebAssembly, which proves that it needs no operating system.
     Wasm,
-    /// Formatting, clippy, docs, and dependencies, each with warnings denied.
+    /// Formatting, clippy, docs, futures and dependencies, each with warnings denied.
     Lint,
 }
 

@@ -8,6 +8,7 @@ use crate::cargo::{Cargo, Count, Harness};
 use crate::components;
 use crate::run::Run;
 use crate::servers::{self, Address};
+use crate::targets;
 
 /// How the suite is run.
 #[derive(Args)]
@@ -39,7 +40,12 @@ pub(crate) fn test(run: &Run, options: &Options) -> Result<()> {
     let mut count = Count::default();
     if everything {
         count.add(shuttle(run, &[])?);
-        count.add(with_addresses(run, doctests(), &addresses).run_tests(run, Harness::Libtest)?);
+        let examples = with_addresses(run, doctests(), &addresses).run_tests(run, Harness::Libtest)?;
+        if examples == Count::default() {
+            bail!("not one doctest was built");
+        }
+        count.add(examples);
+        targets::check(run)?;
     }
     let harness = harness(run);
     count.add(with_addresses(run, tests(harness, &options.args), &addresses).run_tests(run, harness)?);

@@ -132,6 +132,32 @@ fn every_guarantee_has_tests_with_its_id_in_their_names() {
 }
 
 #[test]
+fn every_guide_tells_of_the_race_the_fix_the_guarantee_and_the_limits() {
+    let mut guides = names_in("docs/rooms");
+    for general in ["README", "observability"] {
+        assert!(guides.remove(general));
+    }
+    for guide in guides {
+        let text = read(&format!("docs/rooms/{guide}.md")).to_lowercase();
+        for part in ["the race", "the fix", "the guarantee", "the limits"] {
+            assert!(text.contains(part), "{guide} says nothing of {part}");
+        }
+    }
+}
+
+#[test]
+fn every_page_with_rust_in_it_is_compiled() {
+    let takes = ["crates/raceproof/src/lib.rs", "crates/raceproof/src/fence/mod.rs"].map(read);
+    let mut pages = names_in("docs");
+    assert!(pages.remove("rooms"));
+    for page in pages {
+        let has_rust = read(&format!("docs/{page}.md")).lines().any(|line| line.starts_with("```rust"));
+        let is_taken = takes.iter().any(|text| text.contains(&format!("/docs/{page}.md\")]")));
+        assert!(is_taken || !has_rust, "docs/{page}.md is not compiled");
+    }
+}
+
+#[test]
 fn every_feature_is_listed_where_features_are() {
     let (manifest, guide, page) =
         (read("crates/raceproof/Cargo.toml"), read("docs/library.md"), read("crates/raceproof/src/lib.rs"));

@@ -147,6 +147,7 @@ async fn locks() {
 async fn values() {
     let cache: Cache<u8, (), Error> = Cache::new(1);
     cache.get_or_load(&1, || async { refused() }).await.unwrap_err();
+    cache.get_or_load(&1, || slow(SECOND)).await.unwrap();
 
     let make = || slow(SECOND);
     let service = Service::builder(make).clean_up(|_| async { panic!("on purpose") }).build();
@@ -175,6 +176,11 @@ async fn tasks() {
     cut.recv().await.unwrap_err();
     drop((lossy, cut));
     bus.drain().await;
+    let full = Bus::<u8>::builder().capacity(1).build();
+    let mut late = full.subscribe("late").receiver().unwrap();
+    full.publish(1).await.unwrap();
+    let (published, received) = tokio::join!(full.publish(2), late.recv());
+    assert!(published.is_ok() && received.is_ok());
 
     let supervisor = Supervisor::new();
     let panics = async { panic!("on purpose") };

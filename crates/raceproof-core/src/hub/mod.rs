@@ -49,6 +49,7 @@ pub use self::record::DecodeError;
 use self::record::Op;
 pub use self::record::{PastGrant, Record, Snapshot};
 use self::recovery::Recovery;
+pub(crate) use self::sessions::millis;
 use self::timers::{Timer, Timers};
 use self::tokens::Tokens;
 use crate::id::{ConnId, Epoch, Lsn, SessionId, Token};

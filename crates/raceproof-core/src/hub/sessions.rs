@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::time::Time;
 use crate::wire::{Code, Event, LostReason, OnDisconnect, Open, Problem, Response, Resume};
 
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Local, OpId};
+use crate::hub::millis;
 use crate::id::Token;
 use crate::lock::{Grant, Key, Wait};
 use crate::time::Time;
-use crate::wire::{Code, CycleMember};
+use crate::wire::{self, Code, CycleMember, Response};
 
 /// Of how many who are in the way of one is told.
 pub(super) const BLOCKERS_MAX: usize = 16;
@@ -95,6 +96,23 @@ impl Local {
             timed_out: hub.refusals_total.get(&Code::WaitTimedOut).copied().unwrap_or_default(),
             deadlocks: hub.deadlocks_total,
             unclaimed: self.unclaimed,
+        }
+    }
+
+    /// What the hub answered, with waits as old as they are: it knows one that was taken over only since then.
+    pub(super) fn dated(&self, now: Time, mut response: Response) -> Response {
+        match &mut response {
+            Response::Lock(lock) => self.date(now, lock),
+            Response::Locks(page) => page.locks.iter_mut().for_each(|lock| self.date(now, lock)),
+            _ => {}
+        }
+        response
+    }
+
+    fn date(&self, now: Time, lock: &mut wire::Lock) {
+        let key = Key::lock(Arc::clone(&lock.name));
+        for (waiter, wait) in lock.waiters.iter_mut().zip(self.hub.table().waiters(&key)) {
+            waiter.age_ms = millis(elapsed(now, self.origin(wait)));
         }
     }
 

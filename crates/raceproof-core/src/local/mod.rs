@@ -339,7 +339,7 @@ impl Local {
         self.hub.disconnect(now, ConnId::new(op.0));
         self.drain(now);
         let unanswered = || Err(Box::new(Problem::new(Code::BadRequest, "this is not answered at once")));
-        answer.unwrap_or_else(unanswered).map(|response| *response)
+        answer.unwrap_or_else(unanswered).map(|response| self.dated(now, *response))
     }
 
     /// Ends everything: what is held is lost, what waits is over, and nothing is taken on from here.

@@ -1,5 +1,7 @@
 //! The machine itself.
 
+use std::time::Duration;
+
 use super::Config;
 use crate::time::Time;
 
@@ -128,6 +130,8 @@ pub struct Service {
     closing: bool,
     last: u64,
     waiters: usize,
+    /// Since when there have been waiters.
+    waits_since: Time,
     failures_in_row: u32,
     not_before: Time,
     stats: Stats,
@@ -143,6 +147,7 @@ impl Service {
             closing: false,
             last: 0,
             waiters: 0,
+            waits_since: Time::ZERO,
             failures_in_row: 0,
             not_before: Time::ZERO,
             stats: Stats::default(),
@@ -162,6 +167,9 @@ impl Service {
         }
         if self.waiters >= self.config.waiters_max {
             return Get::Full;
+        }
+        if self.waiters == 0 {
+            self.waits_since = now;
         }
         self.waiters += 1;
         if self.state == State::Idle {
@@ -271,6 +279,12 @@ impl Service {
     #[must_use]
     pub const fn waiters(&self) -> usize {
         self.waiters
+    }
+
+    /// For how long there has been a caller that waits; no wait is longer. Zero if nobody waits.
+    #[must_use]
+    pub fn waited(&self, now: Time) -> Duration {
+        if self.waiters == 0 { Duration::ZERO } else { now.since(self.waits_since) }
     }
 
     /// Counters since the start.

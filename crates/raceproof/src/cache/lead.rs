@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use raceproof_core::cache::FlightId;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::bounds::{Key, Value};
 use super::shared::{Joined, Look, Shared};
@@ -60,8 +61,8 @@ where
         let outcome = match shared.join(key, wants, queue) {
             Joined::Hit(value) => return Ok(value),
             Joined::Refused(error) => return Err(error),
-            Joined::Queued(wait) => return wait.await,
-            Joined::Wait(wait) => wait.await,
+            Joined::Queued(wait) => return wait.instrument(waiting()).await,
+            Joined::Wait(wait) => wait.instrument(waiting()).await,
             Joined::Lead(lead) => {
                 let Some(load) = load.take() else { return Err(LoadError::Load(Failure::Aborted)) };
                 return lead.run(Box::pin(attempt(load))).await;
@@ -73,6 +74,11 @@ where
         }
         return outcome;
     }
+}
+
+/// Around a caller's wait for a load, for whoever subscribes to it.
+fn waiting() -> tracing::Span {
+    tracing::debug_span!("raceproof.cache.wait")
 }
 
 /// A load that is under way. It ends whatever happens to it.
@@ -100,7 +106,7 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Lead<K, V, E> {
                 Some(runtime) => {
                     let wait = self.shared.wait(&self.key, self.id);
                     self.go_on(&runtime, began, load);
-                    wait.await
+                    wait.instrument(waiting()).await
                 }
             },
         }
@@ -109,12 +115,13 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> Lead<K, V, E> {
     /// Runs the load in a task.
     pub(super) fn go_on(self, runtime: &Runtime, began: Instant, load: Load<V, E>) {
         let limit = self.shared.load_timeout;
-        runtime.spawn(async move {
+        let loading = async move {
             // Owned by the task from the start: it also ends the load of a task that is dropped.
             let lead = self;
             let found = limited(began, limit, load).await;
             lead.end(&found.map_err(LoadError::Load));
-        });
+        };
+        runtime.spawn(loading.instrument(tracing::debug_span!("raceproof.cache.load")));
     }
 
     fn end_with(self, outcome: Outcome<V, E>) -> Outcome<V, E> {

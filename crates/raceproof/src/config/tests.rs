@@ -173,6 +173,9 @@ fn what_cannot_be_is_refused() {
         ("worker.backoff = '2h'", "[worker]: backoff is longer than backoff-max"),
         ("throttle.every = '0s'", "[throttle]: every is 0"),
         ("task.tasks-max = 0", "[task]: tasks-max is 0"),
+        ("task.backoff = '31s'", "[task]: backoff is longer than backoff-max"),
+        ("startup.unit-attempts = 0", "[startup]: unit-attempts is 0"),
+        ("startup.unit-backoff = '1m'", "[startup]: unit-backoff is longer than unit-backoff-max"),
         ("events.capacity = 0", "[events]: capacity is 0"),
         ("events.replay = 2000", "[events]: replay is more than capacity"),
     ];

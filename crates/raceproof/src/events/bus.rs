@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use raceproof_core::events::{self, Config, Published, ReaderConfig, WaitError, WriterId, Writing};
 use tokio::task::coop::consume_budget;
+use tracing::Instrument as _;
 
 use super::error::{DrainError, PublishError, TryPublishError};
 use super::handler::HandlerPanic;
@@ -87,7 +88,8 @@ impl<E> Bus<E> {
             Err(events::PublishError::Full(event)) => event,
         };
         let mut waiting = Waiting { shared: &self.handle.shared, event: Some(event), id: None };
-        poll_fn(|cx| waiting.poll(cx)).await
+        let span = tracing::debug_span!("raceproof.events.wait");
+        poll_fn(|cx| waiting.poll(cx)).instrument(span).await
     }
 
     /// Publishes an event if nobody has to be waited for.

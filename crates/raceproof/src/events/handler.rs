@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
+use tracing::Instrument as _;
 
 use super::subscribe::OnGap;
 use super::subscriber::{Received, Subscriber};
@@ -76,9 +77,10 @@ where
     H: FnMut(Arc<E>) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let name = Arc::from(subscriber.name());
+    let name: Arc<str> = Arc::from(subscriber.name());
     let stop = Arc::new(Notify::new());
-    let task = runtime.task(run(subscriber, on_gap, handle, Arc::clone(&stop)));
+    let span = tracing::debug_span!(parent: None, "raceproof.events.handler", subscriber = &*name);
+    let task = runtime.task(run(subscriber, on_gap, handle, Arc::clone(&stop)).instrument(span));
     Handler { name, stop, task: Some(task) }
 }
 

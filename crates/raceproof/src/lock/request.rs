@@ -12,6 +12,7 @@ use raceproof_core::client::Client;
 use raceproof_core::local::Site;
 use raceproof_core::lock::Claim;
 use raceproof_core::wire::{Acquire, Class, WAIT_MS_FOREVER};
+use tracing::{Instrument as _, Span};
 
 #[cfg(feature = "client")]
 use crate::client::{Claimed, held::ServerHeld};
@@ -199,6 +200,11 @@ impl Lock {
         }
     }
 
+    /// Around a wait, for whoever subscribes to it.
+    fn waiting(&self) -> Span {
+        tracing::debug_span!("raceproof.lock.wait", names = ?self.names.as_slice())
+    }
+
     /// Waits for what the machine has taken over.
     async fn moved(&self, op: LocalOp) -> Result<Guard, AcquireError> {
         match &self.rp.coordinator {
@@ -253,8 +259,8 @@ enum Phase<'a> {
     Fresh,
     /// Lets other tasks run first.
     Resting(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// In the queue of a name.
-    Queued(Queued<'a>),
+    /// In the queue of a name. A span that nobody subscribes to takes no room.
+    Queued(Queued<'a>, Option<Box<Span>>),
     /// Somebody else decides: the machine, or a server.
     Elsewhere(Pin<Box<dyn Future<Output = Result<Guard, AcquireError>> + Send + 'a>>),
 }
@@ -305,9 +311,12 @@ impl Acquiring<'_> {
                         return polled;
                     }
                 }
-                Phase::Queued(queued) => match ready!(queued.poll(cx)) {
+                Phase::Queued(queued, span) => match ready!(queued.poll(cx)) {
                     Left::Held(held) => return Poll::Ready(Got::held(held)),
-                    Left::Moved(op) => self.phase = Phase::Elsewhere(Box::pin(self.lock.moved(op))),
+                    Left::Moved(op) => {
+                        let span = span.take().map_or_else(Span::none, |span| *span);
+                        self.phase = Phase::Elsewhere(Box::pin(self.lock.moved(op).instrument(span)));
+                    }
                     Left::Failed(error) => return Poll::Ready(Got::failed(self.lock, error.into())),
                 },
                 Phase::Elsewhere(elsewhere) => {
@@ -325,11 +334,13 @@ impl Acquiring<'_> {
         match self.lock.enter(self.wait_ms, self.site, cx) {
             Entry::Held(held) => ControlFlow::Break(Poll::Ready(Got::held(held))),
             Entry::Waiting(queued) => {
-                self.phase = Phase::Queued(queued);
+                let span = self.lock.waiting();
+                self.phase = Phase::Queued(queued, (!span.is_disabled()).then(|| Box::new(span)));
                 ControlFlow::Break(Poll::Pending)
             }
             Entry::Elsewhere => {
-                self.phase = Phase::Elsewhere(Box::pin(self.lock.take(self.wait_ms, self.site)));
+                let span = if self.wait_ms > 0 { self.lock.waiting() } else { Span::none() };
+                self.phase = Phase::Elsewhere(Box::pin(self.lock.take(self.wait_ms, self.site).instrument(span)));
                 ControlFlow::Continue(())
             }
         }

@@ -215,10 +215,14 @@ fn of_keyed_rate_limit(stats: &limiter::KeyedStats) -> Vec<Metric> {
 
 fn of_lock(lock: &Lock) -> Vec<Metric> {
     let taken: u64 = lock.holders.iter().map(|holder| u64::from(holder.take.unwrap_or(1))).sum();
+    let held = lock.holders.iter().map(|holder| holder.age_ms).max().unwrap_or_default();
+    let waited = lock.waiters.iter().map(|waiter| waiter.age_ms).max().unwrap_or_default();
     metrics![lock;
         number holders = lock.holders.len() => "Who holds it.";
         number taken = taken => "Permits that are held; 1 for each holder of a lock.";
         number waiting = lock.waiters_count => "Who waits for it.";
+        seconds held = Duration::from_millis(held) => "For how long its first holder has had it.";
+        seconds waited = Duration::from_millis(waited) => "For how long the first has waited for it.";
     ]
 }
 
@@ -276,6 +280,7 @@ fn of_service(stats: &service::Stats) -> Vec<Metric> {
     metrics![stats;
         state phase = (is, &["idle", "starting", "ready", "cleaning_up", "closed"]) => "Where it is.";
         number waiting = stats.waiters => "Callers that wait.";
+        seconds waited => "For how long there has been one.";
         total started => "Initialisations that were started.";
         total failed => "Initialisations that failed.";
         total discarded => "Initialisations whose value came too late to be wanted.";

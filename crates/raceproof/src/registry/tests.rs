@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::ThrottleConfig;
+use crate::service::Service;
 
 #[test]
 fn an_instance_is_built_once_whoever_asks_at_the_same_moment() {
@@ -68,7 +69,7 @@ fn the_same_name_with_another_type_is_an_error() {
 #[test]
 fn what_was_built_elsewhere_is_listed_under_a_name_of_its_own() {
     let registry = Registry::new();
-    let service = crate::service::Service::new(|| async { Ok::<_, ()>(1) });
+    let service = Service::new(|| async { Ok::<_, ()>(1) });
     registry.register_service("db", &service).expect("the name is free");
     let refused = registry.register_service("db", &service).expect_err("the name is taken");
     assert_eq!(refused, RegistryError::Taken { room: Room::Service, name: "db".into() });
@@ -209,6 +210,37 @@ fn every_instance_is_observed() {
     assert!(matches!(&stats[1].stats, Stats::Breaker(stats) if stats.opened == 1));
     assert!(matches!(&stats[2].stats, Stats::Events(stats) if stats.published == 1));
     assert!(matches!(&stats[3].stats, Stats::RateLimit(stats) if stats.admitted == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_long_callers_wait_is_observed() {
+    let registry = Registry::new();
+    let lock = registry.lock("deploy").detached();
+    let held = lock.acquire().await.expect("it is free");
+    let service = Service::new(std::future::pending::<Result<(), String>>);
+    registry.register_service("database", &service).expect("a new name");
+    let waits = tokio::spawn(async move { drop(lock.acquire().await) });
+    let asks = tokio::spawn({
+        let service = service.clone();
+        async move { drop(service.get().await) }
+    });
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let seconds = |room, metric| {
+        let observed = registry.stats().into_iter().find(|observed| observed.room == room).expect("it is there");
+        let metric = observed.stats.metrics().into_iter().find(|found| found.name == metric).expect("it is told");
+        let Value::Seconds(time) = metric.value else { panic!("{metric:?}") };
+        time.as_secs_f64()
+    };
+    // Locks look at the clock four times a second.
+    assert!((29.5..=30.5).contains(&seconds(Room::Lock, "held")), "{}", seconds(Room::Lock, "held"));
+    assert!((29.5..=30.5).contains(&seconds(Room::Lock, "waited")), "{}", seconds(Room::Lock, "waited"));
+    assert!((29.9..=30.1).contains(&seconds(Room::Service, "waited")), "{}", seconds(Room::Service, "waited"));
+    drop(held);
+    waits.await.expect("it does not panic");
+    asks.abort();
+    assert!(asks.await.is_err());
+    assert_eq!((seconds(Room::Lock, "held"), seconds(Room::Lock, "waited")), (0.0, 0.0));
+    assert_eq!(seconds(Room::Service, "waited").to_bits(), 0, "whoever gives up does not wait");
 }
 
 #[cfg(feature = "serde")]

@@ -19,6 +19,7 @@ mod tests;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use builder::Builder;
 pub use done::Done;
@@ -150,6 +151,8 @@ pub struct Stats {
     pub phase: Phase,
     /// Callers that wait.
     pub waiters: usize,
+    /// For how long there has been one; no wait is longer.
+    pub waited: Duration,
     /// Initialisations that were started.
     pub started: u64,
     /// Those that failed.

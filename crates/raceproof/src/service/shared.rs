@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use raceproof_core::service::{Close, Config, Generation, Next, Reset, Service as Machine, Verdict};
 use raceproof_core::time::Time;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{CleanUpError, Done, Failure, GetError, Stats};
 use crate::attempt::{attempt, limited};
@@ -110,11 +111,13 @@ impl<T, E> Shared<T, E> {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        let now = self.now();
         let inner = self.lock();
         let counters = inner.machine.stats();
         Stats {
             phase: inner.machine.phase(),
             waiters: inner.machine.waiters(),
+            waited: inner.machine.waited(now),
             started: counters.started,
             failed: counters.failed,
             discarded: counters.discarded,
@@ -143,14 +146,16 @@ where
     /// Makes a value, in a task that no caller's end can end (V2).
     pub(super) fn start(shared: &Arc<Self>, runtime: &Runtime, generation: Generation) {
         let running = Attempt { shared: Arc::clone(shared), generation, ended: false };
-        runtime.spawn(async move {
+        let span = tracing::debug_span!("raceproof.service.init", service = &*shared.name);
+        let making = async move {
             let mut running = running;
             let shared = &running.shared;
             tracing::debug!(service = &*shared.name, "initialising");
             let result = limited(Instant::now(), shared.timeout, attempt(|| (shared.init)())).await;
             running.ended = true;
             running.shared.made(generation, result);
-        });
+        };
+        runtime.spawn(making.instrument(span));
     }
 
     /// An attempt ended.
@@ -253,13 +258,15 @@ where
         let runtime = Runtime::current().or_else(|| shared.lock().runtime.clone());
         let Some(runtime) = runtime else { return };
         let shared = Arc::clone(shared);
-        runtime.spawn(async move {
+        let span = tracing::debug_span!("raceproof.service.clean_up", service = &*shared.name);
+        let cleaning = async move {
             // Owned by the task from the start: it also ends the clean-up of a task that is dropped.
             let mut cleaning = cleaning;
             if let Some(clean_up) = &shared.clean_up {
                 cleaning.outcome = caught(|| clean_up(value)).await.map_err(CleanUpError::Panicked);
             }
-        });
+        };
+        runtime.spawn(cleaning.instrument(span));
     }
 
     /// What follows a clean-up, or a failure that nobody waits for.

@@ -54,6 +54,44 @@ async fn v2_the_initialisation_survives_its_first_caller() {
     assert_eq!(service.stats().waiters, 0);
 }
 
+/// Document 002: what had ended was kept in a set, and a duplicate that came after that was swept ended it again.
+#[tokio::test(start_paused = true)]
+async fn v1_an_end_is_told_once_after_its_beginning_however_late_a_duplicate_comes() {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = |what: &'static str| {
+        let told = Arc::clone(&told);
+        move || {
+            let told = Arc::clone(&told);
+            async move {
+                sleep(INIT).await;
+                told.lock().unwrap().push(what);
+            }
+        }
+    };
+    let (started, ended) = (tell("started"), tell("ended"));
+    let begin = move || {
+        let started = started();
+        async move {
+            started.await;
+            Ok::<_, String>(())
+        }
+    };
+    let stream = Service::builder(begin).clean_up(move |_| ended()).build();
+    let late = stream.clone();
+    assert!(timeout(SHORT, stream.get()).await.is_err(), "it ends while its beginning is being told");
+    let mut ends = JoinSet::new();
+    for _ in 0..20 {
+        let stream = stream.clone();
+        ends.spawn(async move { stream.close().await });
+    }
+    assert!(ends.join_all().await.into_iter().all(|end| end.is_ok()));
+    drop(stream);
+    sleep(Duration::from_secs(24 * 60 * 60)).await;
+    late.close().await.unwrap();
+    assert!(matches!(late.get().await, Err(GetError::Closed)));
+    assert_eq!(*told.lock().unwrap(), ["started", "ended"]);
+}
+
 /// Document 004: `if (lock) return` told the second caller that it was initialised while it was not.
 #[tokio::test(start_paused = true)]
 async fn v1_the_second_caller_returns_only_with_the_value() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use raceproof_core::startup::{Config, Output, PlanError, Startup as Machine, StepId, UnitId, What};
 use tokio::sync::{mpsc, watch};
+use tracing::Instrument as _;
 
 use super::running::{Input, Running, View};
 use super::unit::{Hooks, Unit};
@@ -123,14 +124,17 @@ impl Driver {
             let _ = ended.send(Input::Ended(step, Ok(())));
             return;
         };
+        let name = self.names.get(unit.as_usize()).map_or("", |name| &**name);
+        let span = tracing::debug_span!("raceproof.startup", service = name, step = ?what);
         let run = Run { step, result: None, ended };
-        let task = self.runtime.task(async move {
+        let running = async move {
             let mut run = run;
             run.result = Some(match caught(|| hook()).await {
                 Ok(result) => result,
                 Err(message) => Err(format!("it panicked: {message}").into()),
             });
-        });
+        };
+        let task = self.runtime.task(running.instrument(span));
         self.steps.insert(step, task.abort_handle());
     }
 }

@@ -147,6 +147,24 @@ async fn v4_a_start_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn v4_y4_a_unit_starts_and_stops_as_its_section_says() {
+    let mut config = crate::config::StartupConfig::default();
+    (config.unit_attempts, config.unit_backoff, config.unit_backoff_max) = (3, 100 * MS, 150 * MS);
+    (config.unit_start_timeout, config.unit_stop_timeout) = (Some(50 * MS), 20 * MS);
+    let hangs = || Unit::new("a", std::future::pending::<Result<(), String>>).configured(&config);
+    let began = Instant::now();
+    let error = Startup::new().unit(hangs()).start().await.unwrap_err();
+    assert!(matches!(error, StartError::Failed(_)), "{error}");
+    assert_eq!(began.elapsed(), (50 + 100 + 50 + 150 + 50) * MS, "three attempts, with pauses that grow to a bound");
+    let never_stops = std::future::pending::<Result<(), String>>;
+    let unit = Unit::new("b", || async { Ok::<_, String>(()) }).stop(never_stops).configured(&config);
+    let app = config.startup().unit(unit).start().await.unwrap();
+    let began = Instant::now();
+    assert_eq!(app.shutdown().await.to_string(), "stuck: b");
+    assert_eq!(began.elapsed(), 20 * MS);
+}
+
+#[tokio::test(start_paused = true)]
 async fn y4_who_is_stuck_is_named_and_the_rest_is_stopped() {
     let log = Log::default();
     let stuck = Unit::new("socket", || async { Ok::<_, String>(()) })

@@ -84,6 +84,15 @@ impl Unit {
         unit
     }
 
+    /// Every time limit and the attempts, as a section `[startup]` has them.
+    pub const fn configured(self, config: &crate::config::StartupConfig) -> Self {
+        self.start_timeout(config.unit_start_timeout).stop_timeout(config.unit_stop_timeout).attempts(
+            config.unit_attempts,
+            config.unit_backoff,
+            config.unit_backoff_max,
+        )
+    }
+
     /// What it depends on, by name.
     pub fn after<N: Into<Arc<str>>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.spec.after.extend(names.into_iter().map(Into::into));

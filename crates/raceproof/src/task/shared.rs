@@ -8,7 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, Weak};
 
 use raceproof_core::task::{
-    Accepted, Config, End, Event, EventKind, Outcome, Output, RefusedBecause, RunId, Spec, Supervisor as Machine,
+    Accepted, Backoff, Config, End, Event, EventKind, Outcome, Output, RefusedBecause, RunId, Spec,
+    Supervisor as Machine,
 };
 use raceproof_core::time::Time;
 use tokio::sync::{Notify, SetOnce};
@@ -27,6 +28,8 @@ const EVENTS_KEPT: usize = 1_024;
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) clock: Clock,
+    /// How tasks restart that do not say it.
+    pub(super) backoff: Backoff,
     pub(super) events: Bus<Event>,
     /// Told when nothing runs, waits or pauses.
     pub(super) idle: Notify,
@@ -55,11 +58,12 @@ struct Entry {
 }
 
 impl Shared {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: Config, backoff: Backoff) -> Self {
         let machine = Machine::new(config, fastrand::u64(..));
         Self {
             state: Mutex::new(State { machine, entries: BTreeMap::new(), performing: false, timer: None, armed: None }),
             clock: Clock::new(),
+            backoff,
             events: Bus::<Event>::builder().capacity(EVENTS_KEPT).build(),
             idle: Notify::new(),
             deadline: Arc::new(Notify::new()),

@@ -29,7 +29,9 @@ impl fmt::Debug for Submit {
 
 impl Submit {
     pub(super) fn new(shared: Arc<Shared>, name: Arc<str>) -> Self {
-        Self { shared, name, spec: Spec::default() }
+        let mut spec = Spec::default();
+        spec.backoff = shared.backoff;
+        Self { shared, name, spec }
     }
 
     /// What happens if a task of this name runs. Default: [`Overlap::Skip`], this one is refused.
@@ -38,8 +40,8 @@ impl Submit {
         self
     }
 
-    /// The pause before the first restart (default 100 ms), which doubles with every failure in a row, and the longest
-    /// one (default 30 s). Each pause is a random point in the upper half of that.
+    /// The pause before the first restart, which doubles with every failure in a row, and the longest one. Default: the
+    /// supervisor's, 100 ms and 30 s. Each pause is a random point in the upper half of that.
     pub const fn backoff(mut self, first: Duration, cap: Duration) -> Self {
         self.spec.backoff.first = first;
         self.spec.backoff.cap = cap;

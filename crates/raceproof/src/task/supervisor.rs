@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raceproof_core::task::{Config, Event, Supervisor as Machine};
+use raceproof_core::task::{Backoff, Config, Event, Supervisor as Machine};
 
 use super::shared::Shared;
 use super::stats::{RunningTask, ShutdownReport, Stats};
@@ -56,7 +56,7 @@ impl Supervisor {
     /// A supervisor with limits of its own.
     #[must_use]
     pub fn builder() -> Builder {
-        Builder { config: Config::default() }
+        Builder { config: Config::default(), backoff: Backoff::default() }
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -143,10 +143,11 @@ impl Supervisor {
     }
 }
 
-/// The limits of a supervisor.
+/// The limits of a supervisor, and how its tasks restart unless they say otherwise.
 #[derive(Clone, Debug)]
 pub struct Builder {
     config: Config,
+    backoff: Backoff,
 }
 
 impl Builder {
@@ -171,9 +172,31 @@ impl Builder {
         self
     }
 
+    /// [`Submit::backoff`] of every task that does not say it. Default 100 ms and 30 s.
+    #[must_use]
+    pub const fn backoff(mut self, first: Duration, cap: Duration) -> Self {
+        self.backoff.first = first;
+        self.backoff.cap = cap;
+        self
+    }
+
+    /// [`Submit::restarts_max`] of every task that does not say it. Default 10.
+    #[must_use]
+    pub const fn restarts_max(mut self, restarts: u32) -> Self {
+        self.backoff.restarts_max = restarts;
+        self
+    }
+
+    /// [`Submit::healthy_after`] of every task that does not say it. Default 60 s.
+    #[must_use]
+    pub const fn healthy_after(mut self, ran: Duration) -> Self {
+        self.backoff.healthy_after = ran;
+        self
+    }
+
     /// The supervisor.
     #[must_use]
     pub fn build(self) -> Supervisor {
-        Supervisor { owner: Arc::new(Owner { shared: Arc::new(Shared::new(self.config)) }) }
+        Supervisor { owner: Arc::new(Owner { shared: Arc::new(Shared::new(self.config, self.backoff)) }) }
     }
 }

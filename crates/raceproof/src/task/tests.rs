@@ -141,6 +141,29 @@ async fn t1_a_task_that_fails_is_started_again_with_longer_pauses_until_it_gives
 }
 
 #[tokio::test(start_paused = true)]
+async fn t1_a_task_restarts_as_its_supervisor_says_unless_it_says_otherwise() {
+    let mut config = crate::config::TaskConfig::default();
+    (config.restarts_max, config.healthy_after) = (2, Duration::from_secs(1));
+    (config.backoff, config.backoff_max) = (Duration::from_secs(40), Duration::from_secs(40));
+    let supervisor = config.supervisor();
+    let fails = |after| {
+        move |_: CancelToken| async move {
+            sleep(after).await;
+            Err::<(), _>("down")
+        }
+    };
+    let began = Instant::now();
+    let task = supervisor.task("feed").supervise(Restart::OnFailure, fails(Duration::ZERO)).unwrap();
+    let gave_up = timeout(Duration::from_secs(100), task.outcome()).await.unwrap();
+    assert!(matches!(gave_up, Outcome::GaveUp { restarts: 2, .. }), "{gave_up:?}");
+    assert!(began.elapsed() >= Duration::from_secs(40), "two pauses, each at least half of 40 s");
+    let own = supervisor.task("own").restarts_max(0).supervise(Restart::OnFailure, fails(Duration::ZERO)).unwrap();
+    assert!(matches!(outcome(&own).await, Outcome::GaveUp { restarts: 0, .. }));
+    let well = supervisor.task("well").supervise(Restart::OnFailure, fails(Duration::from_secs(2))).unwrap();
+    assert!(timeout(Duration::from_secs(400), well.outcome()).await.is_err(), "it was well before each failure");
+}
+
+#[tokio::test(start_paused = true)]
 async fn t1_the_name_is_taken_while_a_task_pauses_and_cancelling_ends_the_pause() {
     let supervisor = Supervisor::new();
     let task = supervisor

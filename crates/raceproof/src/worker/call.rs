@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use raceproof_core::worker::{OfferError, RequestId, Terms};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::error::CallError;
 use super::shared::{Fault, Job, Shared};
@@ -33,6 +34,8 @@ pub(super) async fn call<Q, R>(
     patient: bool,
 ) -> Result<R, CallError<Q>> {
     let (reply, answer) = oneshot::channel();
+    let span = tracing::debug_span!("raceproof.worker.wait", worker = &*shared.name);
+    let answer = answer.instrument(span);
     let mut terms = Terms::new();
     terms.deadline = within.map(|within| shared.clock.now() + within);
     terms.patient = patient;

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use raceproof_core::worker::{Config, WorkerId};
+use tracing::Instrument as _;
 
 use super::call;
 use super::error::{CallError, SpawnError, StopError};
@@ -200,7 +201,8 @@ impl Builder {
         let make: Arc<dyn Fn() -> H + Send + Sync> = Arc::new(make);
         let workers = (0..self.config.workers.max(1)).map(|id| {
             let worker = run(Arc::clone(&shared), WorkerId(id), Arc::clone(&make), self.drops_abandoned);
-            runtime.task(worker).abort_handle()
+            let span = tracing::debug_span!(parent: None, "raceproof.worker", worker = &*shared.name);
+            runtime.task(worker.instrument(span)).abort_handle()
         });
         let workers: Vec<_> = workers.collect();
         *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner) = workers;

@@ -9,6 +9,11 @@ pub trait Handler<Q>: Send + 'static {
     type Reply: Send + 'static;
 
     /// Answers a request. If it panics, this handler is dropped and the worker makes another.
+    ///
+    /// # Cancel safety
+    /// The future is dropped in the middle when [`Worker::stop_within`](super::Worker::stop_within) is out of time, with
+    /// the last `Worker`, and, with [`Builder::drop_abandoned`](super::Builder::drop_abandoned), when its caller has gone.
+    /// The handler itself is kept in that last case, so what the future has half done to it has to be bearable.
     fn handle(&mut self, request: Q) -> impl Future<Output = Self::Reply> + Send;
 }
 

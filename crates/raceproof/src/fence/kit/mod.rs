@@ -69,18 +69,27 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// # Errors
     /// Anything but a stale token. It fails the check.
+    ///
+    /// # Cancel safety
+    /// Dropped only with the replay itself; then the write may or may not happen.
     fn write(&self, token: Token, value: &str) -> impl Future<Output = Result<Verdict, BoxError>> + Send;
 
     /// What is there: the last value that was accepted, `None` before the first.
     ///
     /// # Errors
     /// It fails the check.
+    ///
+    /// # Cancel safety
+    /// Dropped only with the replay itself, which then has no result.
     fn read(&self) -> impl Future<Output = Result<Option<String>, BoxError>> + Send;
 
     /// Forgets whatever is in memory and opens the resource anew, as after a crash of the process that guards it.
     ///
     /// # Errors
     /// It fails the check.
+    ///
+    /// # Cancel safety
+    /// Dropped only with the replay itself; the resource is not used any more then.
     fn reopen(&mut self) -> impl Future<Output = Result<(), BoxError>> + Send;
 }
 
