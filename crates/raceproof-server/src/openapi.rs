@@ -33,6 +33,7 @@ use crate::http::{elections, locks, sessions};
         locks::show,
         elections::campaign,
         elections::resign,
+        elections::list,
         elections::show,
     )
 )]

@@ -6,7 +6,7 @@ use raceproof_core::client::OpError;
 #[cfg(feature = "client")]
 use raceproof_core::client::{Client, Query};
 use raceproof_core::id::Token;
-use raceproof_core::wire::{self, Check, LockPage, Page, Request, Response, SessionPage};
+use raceproof_core::wire::{self, Check, ElectionPage, LockPage, Page, Request, Response, SessionPage};
 
 #[cfg(feature = "client")]
 use crate::client::Claimed;
@@ -65,6 +65,20 @@ impl Raceproof {
     pub async fn sessions(&self, page: Page) -> Result<SessionPage, QueryError> {
         match self.ask(Request::Sessions(page)).await? {
             Response::Sessions(page) => Ok(page),
+            _ => Err(QueryError::Unreachable),
+        }
+    }
+
+    /// A page of the elections that somebody leads or stands for, in name order.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    ///
+    /// # Cancel safety
+    /// Cancel safe: nothing is changed by asking.
+    pub async fn elections(&self, page: Page) -> Result<ElectionPage, QueryError> {
+        match self.ask(Request::Elections(page)).await? {
+            Response::Elections(page) => Ok(page),
             _ => Err(QueryError::Unreachable),
         }
     }

@@ -36,6 +36,7 @@ impl Query {
             | Request::Lock { .. }
             | Request::Sessions(_)
             | Request::Election { .. }
+            | Request::Elections(_)
             | Request::Check(_)
             | Request::Steal { .. }
             | Request::Why { .. } => Ok(Self(Box::new(request))),

@@ -101,13 +101,13 @@ impl Hub {
     }
 
     /// Tells observers of every leader that this input made or unmade, in one order for all (E3).
-    pub(super) fn announce_elections(&mut self, now: Time) {
+    pub(super) fn announce_elections(&mut self) {
         if self.elections_changed.is_empty() {
             return;
         }
         for name in std::mem::take(&mut self.elections_changed) {
             let Some(observers) = self.observers.get(&name).cloned() else { continue };
-            let election = Election { candidates: Vec::new(), ..self.election(now, name) };
+            let election = self.leadership(name);
             if election.leader.is_some() && self.config.has(Mutation::LeaderUntold) {
                 continue;
             }
@@ -128,10 +128,23 @@ impl Hub {
         }
     }
 
+    /// Who leads, as observers are told of it.
+    fn leadership(&self, name: Arc<str>) -> Election {
+        let leads = self.table.holders(&Key::election(name.clone())).next();
+        let leader = leads.map(|grant| self.leader(&name, grant.session, grant.token, &grant.terms.value));
+        Election { election: name, leader, ..Election::default() }
+    }
+
+    /// An election as it is looked at.
     pub(super) fn election(&self, now: Time, name: Arc<str>) -> Election {
         let key = Key::election(name.clone());
-        let leader = self.table.holders(&key).next();
-        let leader = leader.map(|grant| self.leader(&name, grant.session, grant.token, &grant.terms.value));
-        Election { election: name, leader, candidates: self.waiters(now, &key) }
+        let leads = self.table.holders(&key).next().map(|grant| self.holder(now, grant));
+        Election {
+            led_ms: leads.as_ref().map(|leads| leads.age_ms),
+            lease_left_ms: leads.map(|leads| leads.lease_left_ms),
+            candidates_count: Some(self.table.waiters_count(&key) as u64),
+            candidates: self.waiters(now, &key),
+            ..self.leadership(name)
+        }
     }
 }

@@ -264,6 +264,7 @@ impl Hub {
             Request::Locks(page) => Ok(self.list_locks(now, &page)),
             Request::Lock { name } => self.check_name(&name).map(|()| self.show_lock(now, name)),
             Request::Sessions(page) => self.list_sessions(now, &page),
+            Request::Elections(page) => Ok(self.list_elections(now, &page)),
             Request::Election { name } => self.check_name(&name).map(|()| self.show_election(now, name)),
         }
     }
@@ -348,7 +349,7 @@ impl Hub {
     /// Every entry point that may change something ends here: whoever can be served is served, in the same record.
     fn finish(&mut self, now: Time) {
         self.serve(now);
-        self.announce_elections(now);
+        self.announce_elections();
         if !self.ops.is_empty() {
             self.lsn = self.lsn.next();
             let record = Record { ops: std::mem::take(&mut self.ops) };

@@ -10,7 +10,8 @@ use crate::lock::{Grant, Key, Space, Wait};
 use crate::session::Asked;
 use crate::time::Time;
 use crate::wire::{
-    Check, Code, Holder, Lock, LockPage, Page, Problem, Response, SessionInfo, SessionPage, Waiter, Waiting,
+    Check, Code, ElectionPage, Holder, Lock, LockPage, Page, Problem, Response, SessionInfo, SessionPage, Waiter,
+    Waiting,
 };
 
 /// How many waiters a listing shows of one lock; their number is always exact.
@@ -29,6 +30,7 @@ impl Hub {
             Request::Lock { name } => self.show_lock(now, name.clone()),
             Request::Sessions(page) => self.list_sessions(now, page).ok()?,
             Request::Election { name } => self.show_election(now, name.clone()),
+            Request::Elections(page) => self.list_elections(now, page),
             Request::Check(check) => self.check(check),
             _ => return None,
         };
@@ -72,17 +74,31 @@ impl Hub {
     }
 
     pub(super) fn list_locks(&self, now: Time, page: &Page) -> Reply {
+        let (keys, next) = self.keys_of(Space::Lock, page);
+        let locks = keys.iter().map(|key| self.lock(now, key)).collect();
+        self.read(Response::Locks(LockPage { locks, next }))
+    }
+
+    pub(super) fn list_elections(&self, now: Time, page: &Page) -> Reply {
+        let (keys, next) = self.keys_of(Space::Election, page);
+        let elections = keys.into_iter().map(|key| self.election(now, key.name)).collect();
+        self.read(Response::Elections(ElectionPage { elections, next }))
+    }
+
+    /// The names in use that are on a page, and the last of them if others follow.
+    fn keys_of(&self, space: Space, page: &Page) -> (Vec<Key>, Option<Arc<str>>) {
         let limit = page.limit.clamp(1, PAGE_MAX) as usize;
-        let keys: Vec<_> = self
+        let mut keys: Vec<_> = self
             .table
-            .keys_from(Space::Lock, &page.prefix, page.after.as_deref())
+            .keys_from(space, &page.prefix, page.after.as_deref())
             .take_while(|key| key.name.starts_with(&*page.prefix))
             .take(limit + 1)
             .cloned()
             .collect();
-        let locks: Vec<_> = keys.iter().take(limit).map(|key| self.lock(now, key)).collect();
-        let next = (keys.len() > limit).then(|| locks.last().map(|lock| lock.name.clone())).flatten();
-        self.read(Response::Locks(LockPage { locks, next }))
+        let more = keys.len() > limit;
+        keys.truncate(limit);
+        let next = keys.last().filter(|_| more).map(|key| key.name.clone());
+        (keys, next)
     }
 
     pub(super) fn show_lock(&self, now: Time, name: Arc<str>) -> Reply {

@@ -18,7 +18,8 @@ pub use request::{
     WAIT_MS_FOREVER,
 };
 pub use response::{
-    CycleMember, Election, Grant, Holder, Leader, Lock, LockPage, Response, SessionInfo, SessionPage, Waiter, Waiting,
+    CycleMember, Election, ElectionPage, Grant, Holder, Leader, Lock, LockPage, Response, SessionInfo, SessionPage,
+    Waiter, Waiting,
 };
 
 /// The WebSocket subprotocol that these frames are spoken under.

@@ -67,6 +67,8 @@ pub enum Request {
     },
     /// Lists sessions.
     Sessions(Page),
+    /// Lists elections that somebody leads or stands for.
+    Elections(Page),
     /// Shows one election.
     Election {
         /// The election.

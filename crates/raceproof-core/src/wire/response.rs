@@ -71,6 +71,8 @@ pub enum Response {
     Lock(Lock),
     /// A page of sessions.
     Sessions(SessionPage),
+    /// A page of elections.
+    Elections(ElectionPage),
     /// One election.
     Election(Election),
 }
@@ -229,16 +231,36 @@ pub struct Leader {
     pub lease_ms: u64,
 }
 
-/// An election.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// An election. Events say who leads and leave the rest out: it changes without an event.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Election {
     /// Its name.
     pub election: Arc<str>,
     /// Who leads, if anyone does.
     pub leader: Option<Leader>,
-    /// Who stands, in the order they will be served: at most 100.
+    /// How long the leader has led, by the hub's wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub led_ms: Option<u64>,
+    /// What is left of the leader's lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_left_ms: Option<u64>,
+    /// How many stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates_count: Option<u64>,
+    /// The first who stand, in the order they will be served: at most 100.
     pub candidates: Vec<Waiter>,
+}
+
+/// A page of elections.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ElectionPage {
+    /// The elections, in name order.
+    pub elections: Vec<Election>,
+    /// What to pass as `after` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Arc<str>>,
 }
 
 /// One step of a cycle of waiters (L6): this one waits for a lock that the next one has, or is to have before it.

@@ -18,6 +18,47 @@ fn frames_survive_a_round_trip() {
 }
 
 #[test]
+fn elections_are_listed_as_they_are_documented() {
+    let text = r#"{"seq":4,"request":{"elections":{"prefix":"db/","after":"db/1","limit":2}}}"#;
+    let frame = ClientFrame::from_json(text).expect("a frame");
+    assert_eq!(frame.to_json(), text);
+    let all = ClientFrame::from_json(r#"{"seq":5,"request":{"elections":{}}}"#).expect("a frame");
+    assert_eq!(all.request, Request::Elections(Page::default()));
+
+    let leader = Leader {
+        election: "db/2".into(),
+        term: Token::new(17),
+        value: "10.0.0.1:80".into(),
+        session: SessionId::new(3),
+        session_name: "a:1".into(),
+        lease_ms: 10_000,
+    };
+    let led = Election {
+        election: "db/2".into(),
+        leader: Some(leader),
+        led_ms: Some(50),
+        lease_left_ms: Some(9_950),
+        candidates_count: Some(0),
+        candidates: Vec::new(),
+    };
+    let page = ElectionPage { elections: vec![led], next: Some("db/2".into()) };
+    let answer = ServerFrame::Answer { seq: 1, re: 4, result: Ok(Box::new(Response::Elections(page))) };
+    let text = answer.to_json();
+    assert_eq!(
+        text,
+        concat!(
+            r#"{"seq":1,"re":4,"ok":{"elections":{"elections":[{"election":"db/2","leader":{"election":"db/2","term":17,"#,
+            r#""value":"10.0.0.1:80","session":3,"session_name":"a:1","lease_ms":10000},"led_ms":50,"#,
+            r#""lease_left_ms":9950,"candidates_count":0,"candidates":[]}],"next":"db/2"}}}"#
+        )
+    );
+    assert_eq!(ServerFrame::from_json(&text).expect("a frame"), answer);
+    // As a server says it that counts neither, and as an event has it.
+    let plain = Election { election: "e".into(), ..Election::default() };
+    assert_eq!(serde_json::to_string(&plain).expect("json"), r#"{"election":"e","leader":null,"candidates":[]}"#);
+}
+
+#[test]
 fn a_renewal_is_read_as_json_is_however_it_is_written() {
     let written = ClientFrame { seq: 17, request: Request::Keepalive {} }.to_json();
     assert_eq!(written, r#"{"seq":17,"request":{"keepalive":{}}}"#);

@@ -10,9 +10,10 @@ use raceproof_core::wire::{self, Request, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::body::{Body, Name};
+use super::body::{Body, Name, Params};
 use super::locks::Empty;
 use super::problem::Refusal;
+use super::sessions::Paging;
 use super::{App, ProblemBody, answer};
 
 /// Stands for election.
@@ -82,6 +83,15 @@ pub(crate) async fn resign(
         app.call(Some(session), Request::Resign(wire::Resign { election, term, to })).await?,
         Response::Released {} => Json(Empty {})
     )
+}
+
+/// List elections that somebody leads or stands for, in name order.
+#[utoipa::path(get, path = "/v1/elections", tag = "elections", params(Paging), responses(
+    (status = 200, description = "A page of elections", body = wire::ElectionPage),
+    (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn list(State(app): State<App>, Params(page): Params<Paging>) -> Result<HttpResponse, Refusal> {
+    answer!(app.call(None, Request::Elections(page.into())).await?, Response::Elections(page) => Json(page))
 }
 
 /// Who leads, and who stands.

@@ -64,6 +64,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/locks/{name}/check", post(locks::check))
         .route("/v1/locks/{name}/steal", post(locks::steal))
         .route("/v1/locks/{name}/why", get(locks::why_get).post(locks::why))
+        .route("/v1/elections", get(elections::list))
         .route("/v1/elections/{name}", get(elections::show))
         .route("/v1/elections/{name}/campaign", post(elections::campaign))
         .route("/v1/elections/{name}/resign", post(elections::resign))

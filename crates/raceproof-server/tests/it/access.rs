@@ -10,6 +10,7 @@ async fn calls_need_a_token_where_there_are_any() {
     let server = start_with(|config| config.auth = Some(Tokens::new(["correct-horse-battery"]))).await;
     for (method, path) in [
         ("GET", "/v1/locks"),
+        ("GET", "/v1/elections"),
         ("POST", "/v1/sessions"),
         ("POST", "/v1/locks/x/steal"),
         ("GET", "/v1/ws"),

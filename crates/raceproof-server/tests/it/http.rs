@@ -200,6 +200,49 @@ async fn listings_come_in_pages() {
 }
 
 #[tokio::test]
+async fn elections_are_listed_in_pages_with_leader_and_candidates() {
+    let server = start().await;
+    assert_eq!(server.get("/v1/elections").await.json(), json!({ "elections": [] }));
+    let a = server.session("a").await;
+    for name in ["db%2F1", "db%2F2", "db%2F3", "web"] {
+        let body = json!({ "session": a, "value": "10.0.0.1:80" });
+        assert_eq!(server.post(&format!("/v1/elections/{name}/campaign"), body).await.status, 200);
+    }
+    server.take(&a, "db%2Flock").await;
+    let mut socket = server.socket().await;
+    socket.session("c").await;
+    socket.send(json!({ "campaign": { "election": "db/2", "value": "10.0.0.2:80", "wait_ms": 60_000 } })).await;
+    server.until("/v1/elections/db%2F2", |election| election["candidates_count"] == 1).await;
+
+    let page = server.get("/v1/elections?prefix=db%2F&limit=2").await.json();
+    assert_eq!(page["next"], "db/2");
+    let names = |page: &serde_json::Value| -> Vec<_> {
+        page["elections"].as_array().unwrap().iter().map(|listed| listed["election"].clone()).collect()
+    };
+    assert_eq!(names(&page), ["db/1", "db/2"]);
+    let crowded = &page["elections"][1];
+    assert_eq!((&crowded["leader"]["value"], &crowded["leader"]["session_name"]), (&json!("10.0.0.1:80"), &json!("a")));
+    assert_eq!((&crowded["candidates_count"], &crowded["candidates"][0]["session_name"]), (&json!(1), &json!("c")));
+    assert!(crowded["led_ms"].is_u64() && crowded["lease_left_ms"].as_u64() <= Some(60_000), "{crowded}");
+    let rest = server.get("/v1/elections?prefix=db%2F&limit=2&after=db%2F2").await.json();
+    assert_eq!((names(&rest), &rest["next"]), (vec![json!("db/3")], &json!(null)));
+    assert_eq!(names(&server.get("/v1/elections?prefix=w").await.json()), ["web"]);
+
+    // As one call shows it, but for what passes meanwhile.
+    let mut one = server.get("/v1/elections/db%2F1").await.json();
+    let mut listed = page["elections"][0].clone();
+    for shown in [&mut one, &mut listed] {
+        for passing in ["led_ms", "lease_left_ms"] {
+            assert!(shown.as_object_mut().unwrap().remove(passing).is_some(), "{passing}");
+        }
+    }
+    assert_eq!(one, listed);
+    server.delete(&format!("/v1/sessions/{a}")).await;
+    let left = server.get("/v1/elections").await.json();
+    assert_eq!((names(&left), &left["elections"][0]["leader"]["session_name"]), (vec![json!("db/2")], &json!("c")));
+}
+
+#[tokio::test]
 async fn health_and_figures_are_for_machines() {
     let server = start().await;
     assert_eq!((server.get("/healthz").await.status, server.get("/readyz").await.status), (200, 200));
@@ -237,6 +280,7 @@ async fn the_openapi_document_has_every_call() {
         ("/v1/locks/{name}/check", &["post"]),
         ("/v1/locks/{name}/steal", &["post"]),
         ("/v1/locks/{name}/why", &["get", "post"]),
+        ("/v1/elections", &["get"]),
         ("/v1/elections/{name}", &["get"]),
         ("/v1/elections/{name}/campaign", &["post"]),
         ("/v1/elections/{name}/resign", &["post"]),

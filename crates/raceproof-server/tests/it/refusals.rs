@@ -54,7 +54,14 @@ async fn malformed_bodies_and_queries_are_400_and_say_where() {
     }
     let bytes = call(server.addr, "POST", "/v1/sessions", "", Some(b"{\"name\":\"\xff\"}")).await;
     bytes.problem(400, "bad_request");
-    for path in ["/v1/locks?limit=x", "/v1/locks?size=1", "/v1/locks?limit=-1", "/v1/sessions?after=zzz"] {
+    for path in [
+        "/v1/locks?limit=x",
+        "/v1/locks?size=1",
+        "/v1/locks?limit=-1",
+        "/v1/elections?limit=x",
+        "/v1/elections?size=1",
+        "/v1/sessions?after=zzz",
+    ] {
         server.get(path).await.problem(400, "bad_request");
     }
     let deep = "[".repeat(50_000);

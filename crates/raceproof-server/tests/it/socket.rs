@@ -75,6 +75,25 @@ async fn observers_hear_of_leaders_in_order() {
 }
 
 #[tokio::test]
+async fn elections_are_listed_to_whoever_asks() {
+    let server = start().await;
+    let (mut leader, mut looker) = (server.socket().await, server.socket().await);
+    leader.session("a").await;
+    for election in ["e/1", "e/2", "f"] {
+        leader.ask(json!({ "campaign": { "election": election, "value": election } })).await;
+    }
+    let first = looker.ask(json!({ "elections": { "prefix": "e/", "limit": 1 } })).await["ok"]["elections"].clone();
+    assert_eq!((&first["elections"][0]["leader"]["value"], &first["next"]), (&json!("e/1"), &json!("e/1")));
+    let last = json!({ "elections": { "prefix": "e/", "limit": 1, "after": first["next"] } });
+    let last = looker.ask(last).await["ok"]["elections"].clone();
+    assert_eq!((&last["elections"][0]["election"], &last["next"]), (&json!("e/2"), &json!(null)));
+    let all = looker.ask(json!({ "elections": {} })).await["ok"]["elections"].clone();
+    assert_eq!(all["elections"].as_array().unwrap().len(), 3);
+    let wrong = looker.ask(json!({ "elections": { "size": 1 } })).await;
+    assert_eq!(wrong["problem"]["code"], "bad_request");
+}
+
+#[tokio::test]
 async fn a_stolen_grant_is_told_to_its_holder() {
     let server = start().await;
     let mut socket = server.socket().await;

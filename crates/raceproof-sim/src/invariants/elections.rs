@@ -443,7 +443,7 @@ mod tests {
     fn e3_observers_hear_of_a_leader_no_later_than_the_leader() {
         let mut bench = Bench::new();
         let seq = bench.ask(3, Request::Observe { election: "e".into() });
-        let nobody = Election { election: "e".into(), leader: None, candidates: Vec::new() };
+        let nobody = Election { election: "e".into(), ..Election::default() };
         bench.answer(3, seq, Response::Observing(nobody.clone())).expect("fine");
         let lead = |bench: &mut Bench, term, pushed: bool| {
             let seq = bench.ask(

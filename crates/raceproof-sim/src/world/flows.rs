@@ -237,7 +237,8 @@ impl World {
             1 => Request::Lock { name },
             2 => Request::Sessions(Page { limit: 10, ..Page::default() }),
             3 => Request::Check(Check { name, token: Token::new(self.rng.range(1, 30)) }),
-            4 => Request::Election { name: "e0".into() },
+            4 if name.ends_with(['0', '2', '4']) => Request::Election { name: "e0".into() },
+            4 => Request::Elections(Page { limit: 1, ..Page::default() }),
             _ => {
                 if matches!(self.nodes.get(client).map(|node| &node.speaker), Some(Speaker::Machine(_))) {
                     self.machine_observe(client, if name.len().is_multiple_of(2) { "e0" } else { "e1" });

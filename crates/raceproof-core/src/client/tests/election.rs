@@ -15,7 +15,7 @@ fn leader(term: u64) -> Leader {
 }
 
 fn state(term: Option<u64>) -> Election {
-    Election { election: "e".into(), leader: term.map(leader), candidates: Vec::new() }
+    Election { election: "e".into(), leader: term.map(leader), ..Election::default() }
 }
 
 fn campaign(rig: &mut Rig) -> OpId {

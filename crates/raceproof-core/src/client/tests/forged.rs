@@ -21,7 +21,7 @@ fn reason() -> impl Strategy<Value = LostReason> {
 
 fn election() -> impl Strategy<Value = Election> {
     prop_oneof![
-        Just(Election { election: "e".into(), leader: None, candidates: Vec::new() }),
+        Just(Election { election: "e".into(), ..Election::default() }),
         (1_u64..12).prop_map(|term| {
             let leader = crate::wire::Leader {
                 election: "e".into(),
@@ -31,7 +31,7 @@ fn election() -> impl Strategy<Value = Election> {
                 session_name: "x".into(),
                 lease_ms: 1,
             };
-            Election { election: "e".into(), leader: Some(leader), candidates: Vec::new() }
+            Election { election: "e".into(), leader: Some(leader), ..Election::default() }
         }),
     ]
 }

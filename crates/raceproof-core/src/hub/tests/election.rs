@@ -1,7 +1,16 @@
 use super::*;
+use crate::wire::{Election, Page};
 
 fn campaign(value: &str, wait_ms: u64) -> Request {
-    Request::Campaign(Campaign { election: "primary".into(), request: None, value: value.into(), wait_ms })
+    campaign_in("primary", value, wait_ms)
+}
+
+fn campaign_in(election: &str, value: &str, wait_ms: u64) -> Request {
+    Request::Campaign(Campaign { election: election.into(), request: None, value: value.into(), wait_ms })
+}
+
+fn listing(prefix: &str, after: Option<&str>, limit: u32) -> Request {
+    Request::Elections(Page { prefix: prefix.into(), after: after.map(Into::into), limit })
 }
 
 impl Bench {
@@ -19,6 +28,13 @@ impl Bench {
             _ => None,
         });
         leaders.collect()
+    }
+
+    fn listed(&mut self, conn: ConnId, request: Request) -> (Vec<Election>, Option<Arc<str>>) {
+        match self.ask(conn, request).expect("a page") {
+            Response::Elections(page) => (page.elections, page.next),
+            other => panic!("not a page of elections: {other:?}"),
+        }
     }
 }
 
@@ -150,4 +166,80 @@ fn an_election_and_a_lock_of_one_name_are_strangers() {
     let asked = bench.send(b.conn, None, campaign("b", 0));
     bench.elected(asked);
     assert_eq!(bench.look("primary").0.len(), 1);
+}
+
+#[test]
+fn a_listing_shows_each_election_as_a_look_at_it_does() {
+    let mut bench = Bench::new();
+    let (a, b, c) = (bench.client("a"), bench.client("b"), bench.client("c"));
+    bench.hub.set_wall_clock(bench.now, 1_700_000_000_000);
+    let asked = bench.send(a.conn, None, campaign("a:80", 0));
+    let leader = bench.elected(asked);
+    bench.pass(30);
+    bench.send(b.conn, None, campaign("b:80", u64::MAX));
+    bench.pass(20);
+    bench.send(c.conn, None, campaign("c:80", u64::MAX));
+    let watcher = bench.connect(ConnKind::Request);
+    let (elections, next) = bench.listed(watcher, listing("", None, 100));
+    let [election] = elections.as_slice() else { panic!("one election: {elections:?}") };
+    assert_eq!((&election.leader, next), (&Some(leader), None));
+    assert_eq!((election.led_ms, election.lease_left_ms), (Some(50), Some(9_950)));
+    let candidates: Vec<_> = election.candidates.iter().map(|c| (&*c.session_name, c.position, c.age_ms)).collect();
+    assert_eq!((candidates, election.candidates_count), (vec![("b", 1, 20), ("c", 2, 0)], Some(2)));
+    let shown = bench.ask(watcher, Request::Election { name: "primary".into() }).expect("shown");
+    assert_eq!(shown, Response::Election(election.clone()));
+}
+
+#[test]
+fn elections_are_paged_in_name_order_and_one_that_nobody_cares_for_is_not_there() {
+    let mut bench = Bench::new();
+    let a = bench.client("a");
+    for name in ["b/2", "a/1", "b/1", "b/3", "b/gone", "c"] {
+        let asked = bench.send(a.conn, None, campaign_in(name, "a", 0));
+        let term = bench.elected(asked).term;
+        if name == "b/gone" {
+            let resign = Resign { election: name.into(), term, to: None };
+            bench.ask(a.conn, Request::Resign(resign)).expect("it led");
+        }
+    }
+    bench.take(a, "b/lock");
+    bench.ask(a.conn, Request::Observe { election: "b/observed".into() }).expect("shown");
+    let mut page = |prefix: &str, after: Option<&str>, limit| {
+        let (elections, next) = bench.listed(a.conn, listing(prefix, after, limit));
+        let names: Vec<_> = elections.iter().map(|election| election.election.to_string()).collect();
+        (names.join(" "), next)
+    };
+    assert_eq!(page("b/", None, 2), ("b/1 b/2".into(), Some("b/2".into())));
+    assert_eq!(page("b/", Some("b/2"), 2), ("b/3".into(), None));
+    assert_eq!(page("", None, 0), ("a/1".into(), Some("a/1".into())));
+    assert_eq!(page("d", None, 100), (String::new(), None));
+}
+
+#[test]
+fn e3_a_listing_shows_a_leader_only_once_its_term_is_on_disk() {
+    let mut bench = Bench::new();
+    let (a, watcher) = (bench.client("a"), bench.connect(ConnKind::Request));
+    bench.slow_disk = true;
+    let asked = bench.send(a.conn, None, campaign("a", 0));
+    let listed = bench.send(watcher, None, listing("", None, 100));
+    assert!(bench.waits(listed));
+    bench.flush();
+    let term = bench.elected(asked).term;
+    let Some(Ok(Response::Elections(page))) = bench.answer(listed) else { panic!("a page of elections") };
+    assert_eq!(page.elections[0].leader.as_ref().map(|leader| leader.term), Some(term));
+}
+
+#[test]
+fn e3_an_event_says_who_leads_and_nothing_that_changes_without_one() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let watcher = bench.connect(ConnKind::Socket);
+    bench.ask(watcher, Request::Observe { election: "primary".into() }).expect("shown");
+    let asked = bench.send(a.conn, None, campaign("a", 0));
+    let first = bench.elected(asked);
+    let second = bench.send(b.conn, None, campaign("b", u64::MAX));
+    bench.ask(a.conn, Request::Resign(Resign { election: "primary".into(), term: first.term, to: None })).expect("led");
+    let second = bench.elected(second);
+    let told = |leader| Event::Leader(Election { election: "primary".into(), leader, ..Election::default() });
+    assert_eq!(bench.events, [(watcher, told(Some(first))), (watcher, told(Some(second)))]);
 }

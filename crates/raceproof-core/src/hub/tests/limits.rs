@@ -191,3 +191,30 @@ fn a_page_has_a_thousand_entries_and_a_lock_shows_a_hundred_waiters_of_all_that_
     let Ok(Response::Lock(shown)) = bench.ask(a.conn, Request::Lock { name: "0000".into() }) else { panic!("a lock") };
     assert_eq!((shown.waiters.len(), shown.waiters_count), (100, 101));
 }
+
+#[test]
+fn a_page_has_a_thousand_elections_and_each_shows_a_hundred_candidates_of_all_that_it_counts() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let stand = |bench: &mut Bench, client: Client, election: String, wait_ms| {
+        let campaign = Campaign { election: election.into(), request: None, value: "".into(), wait_ms };
+        bench.send(client.conn, None, Request::Campaign(campaign));
+    };
+    for election in 0..1_001 {
+        stand(&mut bench, a, format!("{election:04}"), 0);
+    }
+    for _ in 0..101 {
+        stand(&mut bench, b, "0000".into(), u64::MAX);
+    }
+    let mut page =
+        |limit: u32| match bench.ask(a.conn, Request::Elections(crate::wire::Page { limit, ..Default::default() })) {
+            Ok(Response::Elections(page)) => page,
+            other => panic!("{other:?}"),
+        };
+    let most = page(u32::MAX);
+    assert_eq!((most.elections.len(), most.next.as_deref()), (1_000, Some("0999")));
+    let least = page(0);
+    assert_eq!((least.elections.len(), least.next.as_deref()), (1, Some("0000")));
+    let crowded = &least.elections[0];
+    assert_eq!((crowded.candidates.len(), crowded.candidates_count), (100, Some(101)));
+}
