@@ -1,10 +1,41 @@
-//! `locks`, `sessions`, `release`, `store`.
+//! `locks`, `elections`, `sessions`, `release`, `store`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
 use super::{Client, guarded};
+
+pub(super) const LOCKS_HELP: &str = "\
+Lists locks that are held or waited for, with their holders, in the order of their names. Who leads an election is \
+listed by `raceproof elections`.";
+
+pub(super) const LOCKS_EXAMPLES: &str = "\
+Examples:
+  raceproof locks
+  raceproof locks db/ --watch                        # names that start with db/
+  raceproof locks --json | jq '.locks[].name'
+
+Elections have a list of their own: raceproof elections";
+
+pub(super) const ELECTIONS_HELP: &str = "\
+Lists elections that somebody leads or stands for, in the order of their names: the term, the leader, how long it has \
+led, how many candidates stand behind it, and what it says of itself. --json also names the candidates, in the order \
+in which they will lead.";
+
+pub(super) const ELECTIONS_EXAMPLES: &str = "\
+Examples:
+  raceproof elections
+  raceproof elections db/ --watch                    # names that start with db/
+  raceproof elections --json | jq -r '.elections[] | select(.election == \"primary\") | .leader.value'";
+
+pub(super) const SESSIONS_HELP: &str = "\
+Lists the clients that the server knows, each with its lease, in the order in which they came.";
+
+pub(super) const SESSIONS_EXAMPLES: &str = "\
+Examples:
+  raceproof sessions
+  raceproof sessions host7: --watch                  # names that start with host7:";
 
 /// Lists what a server has.
 #[derive(Debug, Args)]

@@ -69,8 +69,13 @@ pub(crate) enum Command {
     #[command(long_about = guarded::ELECT_HELP)]
     Elect(Elect),
     /// List locks, their holders and waiters
+    #[command(long_about = look::LOCKS_HELP, after_help = look::LOCKS_EXAMPLES)]
     Locks(Listing),
+    /// List elections, their leaders and candidates
+    #[command(long_about = look::ELECTIONS_HELP, after_help = look::ELECTIONS_EXAMPLES)]
+    Elections(Listing),
     /// List sessions
+    #[command(long_about = look::SESSIONS_HELP, after_help = look::SESSIONS_EXAMPLES)]
     Sessions(Listing),
     /// Take a lock away from its holders
     Release(Release),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime};
 
-use raceproof_core::wire::{Lock, LockPage, Mode, SessionInfo, SessionPage};
+use raceproof_core::wire::{Election, ElectionPage, Lock, LockPage, Mode, SessionInfo, SessionPage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,11 +19,17 @@ use crate::http::{CallError, Client, segment};
 const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// How many entries one call asks for.
 const PAGE: u32 = 1_000;
+/// How much of a leader's value a table shows, in characters: it may have 4,096 bytes.
+const VALUE_SHOWN_MAX: usize = 60;
 /// Clears a terminal and goes to its first line.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn locks(args: &Listing, settings: Settings) -> Result<u8, Failure> {
     list::<LockPage>(args, settings)
+}
+
+pub(super) fn elections(args: &Listing, settings: Settings) -> Result<u8, Failure> {
+    list::<ElectionPage>(args, settings)
 }
 
 pub(super) fn sessions(args: &Listing, settings: Settings) -> Result<u8, Failure> {
@@ -136,6 +142,16 @@ fn span(ms: u64) -> String {
     humantime::format_duration(Duration::from_millis(ms)).to_string()
 }
 
+/// A text that is as long as its candidate made it, in so much of a line as it may take.
+fn cut(text: &str) -> String {
+    let mut text = shown(text);
+    if let Some((end, _)) = text.char_indices().nth(VALUE_SHOWN_MAX) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// A name that cannot garble a table: control characters are escaped.
 fn shown(name: &str) -> String {
     name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
@@ -181,6 +197,37 @@ impl Page for LockPage {
         let holders: Vec<u64> = holders.collect();
         let waiters: Vec<u64> = waiters.collect();
         format!("{:?} {holders:?} {} {waiters:?} {}", lock.name, lock.waiters_count, lock.delay_left_ms.is_some())
+    }
+}
+
+impl Page for ElectionPage {
+    type Entry = Election;
+    const NAME: &'static str = "elections";
+    const HEAD: &'static [&'static str] = &["NAME", "TERM", "LEADER", "LED FOR", "LEASE LEFT", "CANDIDATES", "VALUE"];
+
+    fn split(self) -> (Vec<Election>, Option<String>) {
+        (self.elections, self.next.map(|next| next.to_string()))
+    }
+
+    fn rows(election: &Election) -> Vec<Vec<String>> {
+        let of_leader = |told: Option<String>| told.unwrap_or_else(|| "-".into());
+        let leader = election.leader.as_ref();
+        let candidates = election.candidates_count.unwrap_or(election.candidates.len() as u64);
+        vec![vec![
+            shown(&election.election),
+            of_leader(leader.map(|leader| leader.term.to_string())),
+            of_leader(leader.map(|leader| shown(&leader.session_name))),
+            of_leader(election.led_ms.map(span)),
+            of_leader(election.lease_left_ms.map(span)),
+            candidates.to_string(),
+            of_leader(leader.map(|leader| cut(&leader.value))),
+        ]]
+    }
+
+    fn essence(election: &Election) -> String {
+        let term = election.leader.as_ref().map(|leader| leader.term.as_u64());
+        let candidates: Vec<u64> = election.candidates.iter().map(|candidate| candidate.session.as_u64()).collect();
+        format!("{:?} {term:?} {:?} {candidates:?}", election.election, election.candidates_count)
     }
 }
 
@@ -231,5 +278,54 @@ mod tests {
                      shared  9      host:22  5ms       100ms
         ");
         assert_eq!(as_table::<LockPage>(&[]), "no locks\n");
+    }
+
+    fn election(name: &str, value: &str) -> Election {
+        serde_json::from_value(json!({
+            "election": name,
+            "leader": {
+                "election": name, "term": 118, "value": value, "session": 3, "session_name": "host:1", "lease_ms": 10_000,
+            },
+            "led_ms": 192_345,
+            "lease_left_ms": 9_500,
+            "candidates_count": 2,
+            "candidates": [
+                {"session": 4, "session_name": "b", "mode": "exclusive", "priority": 0, "position": 1, "age_ms": 7},
+                {"session": 5, "session_name": "c", "mode": "exclusive", "priority": 0, "position": 2, "age_ms": 3},
+            ],
+        })).expect("an election")
+    }
+
+    #[test]
+    fn a_table_of_elections_has_one_line_each_however_long_a_value_is() {
+        let orphan = Election { leader: None, led_ms: None, lease_left_ms: None, ..election("orphan", "") };
+        let long = election("long", &"ä\u{1b}".repeat(2_000));
+        let old: Election =
+            serde_json::from_value(json!({"election": "old", "leader": null, "candidates": []})).expect("old");
+        insta::assert_snapshot!(as_table::<ElectionPage>(&[election("db", "10.0.0.1:80"), long, old, orphan]), @r"
+        NAME    TERM  LEADER  LED FOR  LEASE LEFT  CANDIDATES  VALUE
+        db      118   host:1  3m 12s   9s 500ms    2           10.0.0.1:80
+        long    118   host:1  3m 12s   9s 500ms    2           ä\u{1b}ä\u{1b}ä\u{1b}ä\u{1b}ä\u{1b}ä\u{1b}ä\u{1b}ä\u{1b}ä\u{…
+        old     -     -       -        -           0           -
+        orphan  -     -       -        -           2           -
+        ");
+        assert_eq!(as_table::<ElectionPage>(&[]), "no elections\n");
+    }
+
+    #[test]
+    fn another_leader_or_candidate_is_a_change_and_time_that_passes_is_none() {
+        let before = election("db", "a");
+        let essence = <ElectionPage as Page>::essence;
+        let later = Election { led_ms: Some(200_000), lease_left_ms: Some(9_000), ..before.clone() };
+        assert_eq!(essence(&later), essence(&before));
+        let mut other = before.clone();
+        other.leader.as_mut().expect("it is led").term = raceproof_core::id::Token::new(119);
+        let fewer =
+            Election { candidates_count: Some(1), candidates: before.candidates[1..].to_vec(), ..before.clone() };
+        let mut swapped = before.clone();
+        swapped.candidates.reverse();
+        for changed in [Election { leader: None, ..before.clone() }, other, fewer, swapped] {
+            assert_ne!(essence(&changed), essence(&before), "{changed:?}");
+        }
     }
 }

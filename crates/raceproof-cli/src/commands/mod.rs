@@ -56,6 +56,7 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Lock(args) => guarded::lock(args, settings),
         Command::Elect(args) => guarded::elect(args, settings),
         Command::Locks(args) => list::locks(&args, settings),
+        Command::Elections(args) => list::elections(&args, settings),
         Command::Sessions(args) => list::sessions(&args, settings),
         Command::Release(args) => release::release(&args, settings),
         Command::Store(args) => store::store(&args),

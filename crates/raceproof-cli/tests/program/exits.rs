@@ -32,6 +32,7 @@ fn what_is_wrong_has_its_code_and_says_what_to_do() {
     says(&["lock", "x", "--server", nobody, "--", "true"], 69, "start one with `raceproof serve`");
     says(&["elect", "x", "--server", nobody, "--", "true"], 69, "error[unreachable]");
     says(&["locks", "--server", nobody], 69, "error[unreachable]");
+    says(&["elections", "--server", nobody], 69, "error[unreachable]");
     says(&["release", "x", "--steal", "--server", nobody], 69, "error[unreachable]");
     says(&["lock", "x", "true"], 2, "hint: put -- before the command: raceproof lock x -- true");
     says(&["lock", "x", "--ttl", "10", "--", "true"], 2, "a unit is missing: 10s");

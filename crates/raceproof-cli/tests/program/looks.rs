@@ -119,11 +119,12 @@ fn completions_and_manuals_are_printed_whatever_the_settings_say() {
     std::fs::write(home.path().join("raceproof.toml"), "broken\n").expect("a file");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = run(&mut program(home.path(), &["completions", shell])).with(0).stdout;
-        assert!(script.contains("on-lost") && script.contains("sessions"), "{shell}");
+        assert!(script.contains("on-lost") && script.contains("sessions") && script.contains("elections"), "{shell}");
     }
     let page = run(&mut program(home.path(), &["man"])).with(0).stdout;
     assert!(page.starts_with(".ie") && page.contains("Exit codes") && page.contains("raceproof\\-lock"), "{page}");
-    for command in ["serve", "lock", "elect", "locks", "sessions", "release", "store", "config", "doctor"] {
+    for command in ["serve", "lock", "elect", "locks", "elections", "sessions", "release", "store", "config", "doctor"]
+    {
         let page = run(&mut program(home.path(), &["man", command])).with(0).stdout;
         assert!(page.contains(&format!(".TH raceproof-{command} 1")), "{page}");
     }
