@@ -141,7 +141,7 @@ fn echo() -> Result<(), Failure> {
     let mut room = [0; 4_096];
     let mut events: Vec<Event> = Vec::with_capacity(1_024);
     loop {
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(5));
         events.clear();
         wait(&epoll, rustix::buffer::spare_capacity(&mut events), None)?;
         for Event { flags, data } in events.iter().copied() {

@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod alert;
 mod auth;
 mod calm;
 mod clock;

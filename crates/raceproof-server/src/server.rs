@@ -14,9 +14,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use raceproof::store::{LoadError, OpenError, Storage, WriteError};
 use raceproof_core::hub::{DecodeError, Hub, RestoreError};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_service::Service;
 
 use crate::clock::Clock;
@@ -189,6 +190,7 @@ impl Server {
         let limits = Arc::clone(&app.limits);
         let stop = CancellationToken::new();
         let doors = Doors::new(app);
+        let _watching = pays_to_watch().then(|| AbortOnDropHandle::new(tokio::spawn(sequencer.watch())));
         let mut sequencer = tokio::spawn(sequencer.run(stop.clone()));
         let accepting = tokio::spawn(doors.clone().accept(listener));
 
@@ -359,6 +361,13 @@ fn raise_descriptor_limit() {
     {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
+}
+
+/// Whether the thread that serves may look at its sockets again before it sleeps: if it is the only one of its runtime,
+/// and not the only processor that clients have.
+fn pays_to_watch() -> bool {
+    Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread
+        && std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1)
 }
 
 /// The runtime that a server is fastest on: one thread for connections and the sequencer, so that a request crosses

@@ -77,6 +77,12 @@ impl Sequencer {
         Link::new(Arc::<Shared>::clone(&self.shared), self.clock)
     }
 
+    /// Keeps a runtime of one thread from sleeping while more is likely to come at once. Never ends.
+    pub(crate) fn watch(&self) -> impl Future<Output = ()> + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        async move { shared.watch().await }
+    }
+
     /// Runs until `stop` says so, or the store fails.
     pub(crate) async fn run(self, stop: CancellationToken) -> Outcome {
         let changes = self.state().journal.changes();

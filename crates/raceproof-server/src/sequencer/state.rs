@@ -5,7 +5,7 @@ use std::sync::{Arc, LockResult, Mutex, MutexGuard};
 use std::time::Duration;
 
 use raceproof_core::hub::{Caller, ConnKind, Hub, Output};
-use raceproof_core::id::ConnId;
+use raceproof_core::id::{ConnId, Lsn};
 use raceproof_core::time::Time;
 use raceproof_core::wire::{Problem, Request};
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::link::{Figures, Input, Taker};
 use super::route::{self, Routes};
 use super::{GATHER, IDLE, TICK};
+use crate::alert::Alert;
 use crate::calm;
 use crate::clock::{Clock, unix_ms};
 use crate::journal::{Journal, Progress};
@@ -25,11 +26,24 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// Wakes the sequencer's task.
     pub(super) due: Notify,
+    /// Wakes who watches.
+    stirred: Arc<Notify>,
 }
 
 impl Shared {
     pub(super) fn new(state: State) -> Self {
-        Self { state: Mutex::new(state), due: Notify::new() }
+        Self { stirred: Arc::clone(&state.stirred), state: Mutex::new(state), due: Notify::new() }
+    }
+
+    /// Keeps the thread from sleeping while more is likely to come at once. For a runtime of one thread.
+    pub(super) async fn watch(&self) {
+        loop {
+            self.stirred.notified().await;
+            // The runtime looks at its sockets whenever all that is left to run are tasks that yielded.
+            while self.lock().is_ok_and(|mut state| state.looks_again()) {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 
     /// An error means that the machine broke off half way through a change: nothing can be asked of it any more.
@@ -47,14 +61,17 @@ impl Taker for Shared {
             refuse(input);
             return false;
         }
+        let now = state.clock.now();
         match input {
             Input::Frame { request: Request::Keepalive {}, .. }
             | Input::Call { request: Request::Keepalive {}, .. } => {
                 calm::renewed();
             }
-            _ => calm::asked(),
+            _ => {
+                calm::asked();
+                state.stir(now);
+            }
         }
-        let now = state.clock.now();
         state.take(now, input);
         let wanted = state.wants_attention();
         drop(state);
@@ -84,6 +101,10 @@ pub(super) struct State {
     /// When the sequencer's task wakes by itself.
     armed: Time,
     wall_clock_set: Time,
+    flushed: Lsn,
+    alert: Alert,
+    /// Somebody is to watch.
+    stirred: Arc<Notify>,
 }
 
 impl std::fmt::Debug for State {
@@ -106,7 +127,22 @@ impl State {
             ticked: now,
             armed: now,
             wall_clock_set: now,
+            flushed: Lsn::default(),
+            alert: Alert::new(now),
+            stirred: Arc::new(Notify::new()),
         }
+    }
+
+    /// Something came that others are likely to follow.
+    fn stir(&mut self, now: Time) {
+        if self.alert.came(now) {
+            self.stirred.notify_one();
+        }
+    }
+
+    fn looks_again(&mut self) -> bool {
+        let now = self.clock.now();
+        self.alert.looks_again(now)
     }
 
     /// Takes what the store has to say, lets time pass, then starts the store on what was decided.
@@ -121,8 +157,12 @@ impl State {
     }
 
     pub(super) fn take_progress(&mut self) {
-        if let Progress::Flushed(lsn) = self.journal.progress() {
+        if let Progress::Flushed(lsn) = self.journal.progress()
+            && lsn > self.flushed
+        {
+            self.flushed = lsn;
             let now = self.clock.now();
+            self.stir(now);
             self.hub.flushed(now, lsn);
             self.pump(now);
         }

@@ -306,3 +306,24 @@ async fn a_stop_cuts_off_who_does_not_read() {
     let written = timeout(PATIENCE, stream.flush()).await.expect("the connection ends");
     assert!(written.is_err(), "there is nobody to take it");
 }
+
+/// What this thread has had of a processor so far.
+fn processor_time() -> Duration {
+    let figures = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(figures.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_was_busy_sleeps_once_it_has_nothing_to_do() {
+    let server = start().await;
+    let mut socket = server.socket().await;
+    socket.session("busy").await;
+    for _ in 0..200 {
+        socket.ask(json!({ "lock": { "name": "x" } })).await;
+    }
+    let before = processor_time();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let spent = processor_time().saturating_sub(before);
+    assert!(spent < Duration::from_millis(100), "it went on looking at its sockets for {spent:?}");
+    server.stop().await.unwrap();
+}
