@@ -43,6 +43,8 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         let (mut clock, remind) = (clock.clone(), remind.clone());
         background_task!(supervisor, "remind/ann", overlap = Overlap::Replace, |cancel| async move {
             tokio::select! {
+                // Before anything else: it may be morning as well.
+                biased;
                 () = cancel.cancelled() => {}
                 _ = clock.wait_for(|morning| *morning) => drop(remind.try_send(hour)),
             }

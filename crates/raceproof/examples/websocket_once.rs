@@ -5,12 +5,14 @@
 //! ```
 //!
 //! Ten parts of the program want the service at the same time. One listener is bound, every caller gets the same one,
-//! and none is told that it is there before it takes connections.
+//! and none is told that it is there before it takes connections. A client that goes away, or that answers no ping, is
+//! forgotten.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -22,7 +24,12 @@ use raceproof::service::Service;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_tungstenite::connect_async;
+
+/// How often a client is asked whether it is there, and for how long it may say nothing.
+const PING: Duration = Duration::from_millis(100);
+const SILENT: Duration = Duration::from_secs(2);
 
 /// Who is connected, and how to reach them.
 #[derive(Clone, Default)]
@@ -41,6 +48,10 @@ impl Clients {
         self.0.lock().expect("nobody panics while it is locked").remove(&id);
     }
 
+    fn count(&self) -> usize {
+        self.0.lock().expect("nobody panics while it is locked").len()
+    }
+
     /// Sends to all, and gives how many there are. One that does not keep up misses it.
     fn broadcast(&self, text: &str) -> usize {
         let clients = self.0.lock().expect("nobody panics while it is locked");
@@ -49,6 +60,7 @@ impl Clients {
 
     async fn serve(self, mut socket: WebSocket) {
         let (id, mut texts) = self.join();
+        let (mut pings, mut heard) = (interval(PING), Instant::now());
         loop {
             tokio::select! {
                 Some(text) = texts.recv() => {
@@ -56,11 +68,16 @@ impl Clients {
                         break;
                     }
                 }
-                received = socket.recv() => {
-                    if !matches!(received, Some(Ok(_))) {
+                _ = pings.tick() => {
+                    let ping = Message::Ping(Default::default());
+                    if heard.elapsed() > SILENT || socket.send(ping).await.is_err() {
                         break;
                     }
                 }
+                received = socket.recv() => match received {
+                    Some(Ok(_)) => heard = Instant::now(),
+                    _ => break,
+                },
             }
         }
         self.leave(id);
@@ -130,10 +147,32 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
         tokio::task::yield_now().await;
     }
     for client in &mut connected {
-        let text = client.next().await.ok_or("closed")??;
+        // Pings come in between.
+        let text = loop {
+            let message = client.next().await.ok_or("closed")??;
+            if message.is_text() {
+                break message;
+            }
+        };
         assert_eq!(text.to_text()?, "hello");
     }
     println!("three clients heard it");
+
+    // One goes away, and one is not read any more, so it answers no ping.
+    let (silent, gone) = (connected.pop(), connected.pop());
+    drop(gone);
+    let reads = connected.into_iter().map(|client| tokio::spawn(client.for_each(|_| std::future::ready(()))));
+    let reads: Vec<_> = reads.collect();
+    let forgotten = async {
+        while service.clients.count() > 1 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), forgotten).await?;
+    sleep(SILENT).await;
+    assert_eq!(service.clients.broadcast("are you there?"), 1, "who answers stays");
+    println!("one went away, one fell silent, one is left");
+    drop((silent, reads));
 
     sockets.close().await?;
     assert!(tokio::net::TcpStream::connect(service.address).await.is_err());
