@@ -27,18 +27,21 @@ impl Cargo {
         Self::new(["run", "--release", "--package", "raceproof-sim", "--"]).args(args)
     }
 
-    /// A bench, with flags of its own. What stays within one process is a program of its own, which has no server's
-    /// client to build.
-    pub(crate) fn bench(args: &[String]) -> Self {
-        let run = Self::new(["run", "--release", "--manifest-path", "bench/Cargo.toml", "--package"]);
-        let Some((bench, flags)) = args.split_first() else { return run };
-        let local = match bench.as_str() {
-            "local" => &[][..],
-            "races" => &["--races"],
-            "instructions" => &["--instructions"],
-            _ => return run.args(["raceproof-bench", "--"]).args(args),
+    /// A bench, with flags of its own: what is built first, and what is run. What stays within one process is a program
+    /// of its own, which has no server's client to build, and a second one that counts allocations.
+    pub(crate) fn bench(args: &[String]) -> [Self; 2] {
+        let cargo =
+            |what, package| Self::new([what, "--release", "--manifest-path", "bench/Cargo.toml", "--package", package]);
+        let both = |package, own: &[&str], flags: &[String]| {
+            [cargo("build", package), cargo("run", package).args(["--"]).args(own).args(flags)]
         };
-        run.args(["raceproof-bench-local", "--"]).args(local).args(flags)
+        let local = |own: &[&str]| both("raceproof-bench-local", own, args.get(1..).unwrap_or_default());
+        match args.first().map(String::as_str) {
+            Some("local") => local(&[]),
+            Some("races") => local(&["--races"]),
+            Some("instructions") => local(&["--instructions"]),
+            _ => both("raceproof-bench", &[], args),
+        }
     }
 
     /// The tests that run in every order of their tasks, built apart: locks and atomics are shuttle's there.

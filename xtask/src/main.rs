@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         Command::Test(options) => suite::test(&run, &options),
         Command::Sim { args } => Cargo::simulator(&args).run(&run),
         Command::Shuttle { args } => suite::shuttle(&run, &args).and_then(|count| suite::conclude(&run, count, &[])),
-        Command::Bench { args } => Cargo::bench(&args).run(&run),
+        Command::Bench { args } => Cargo::bench(&args).into_iter().try_for_each(|cargo| cargo.run(&run)),
         Command::Wasm => components::wasm_target(&run).and_then(|()| Cargo::wasm_core().run(&run)),
         Command::Lint => lint::lint(&run),
     });

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use raceproof_bench_common::book::Metrics;
-use serde_json::Value;
 
 use super::Absent;
+use super::counted::Once;
 
 /// Counts what one operation of a row takes.
 pub(super) async fn count(row: &str, system: &str, times: usize) -> Result<Metrics> {
@@ -35,17 +35,12 @@ fn count_blocking(row: &str, system: &str, times: usize) -> Result<Metrics> {
     let said = String::from_utf8_lossy(&output.stderr);
     let own = said.lines().rfind(|line| !line.starts_with("==")).unwrap_or_default();
     ensure!(output.status.success(), "{} under valgrind: {own}", output.status);
-    let sample: Value = serde_json::from_slice(&output.stdout).context("the measured process said something else")?;
-    if let Some(why) = sample.get("absent").and_then(Value::as_str) {
-        return Err(Absent(why.to_owned()).into());
+    let once = Once::read(&output.stdout)?;
+    if let Some(why) = once.absent {
+        return Err(Absent(why).into());
     }
-    let operations = sample.get("operations").and_then(Value::as_f64).context("no number of operations")?;
-    let Some(allocations) = sample.get("allocations").and_then(Value::as_f64) else {
-        return Err(Absent("it works in a process of its own".to_owned()).into());
-    };
     let instructions = total(&profile.with_extension("1"))?;
-    let metrics = vec![("instructions", instructions / operations), ("allocations", allocations / operations)];
-    Ok(metrics)
+    Ok(vec![("instructions", instructions / once.operations)])
 }
 
 fn total(profile: &Path) -> Result<f64> {

@@ -3,9 +3,11 @@
 //! A row is the same work done by several systems. They take turns: each repeat measures every system once, and a
 //! ratio is the median of the ratios within the repeats, so that a machine that slows down slows both sides. A row that
 //! checks its work (loads = keys, lost = 0) fails instead of printing a time when the check fails. Where time is too
-//! noisy, the same work is run under callgrind, which counts instructions.
+//! noisy, the same work is run under callgrind, which counts instructions. Allocations are counted in a process of their
+//! own, whose times nobody looks at.
 
 mod callgrind;
+mod counted;
 mod race;
 mod row;
 mod sample;
@@ -16,8 +18,10 @@ use anyhow::Result;
 use raceproof_bench_common::book::Book;
 use raceproof_bench_common::targets::Verdict;
 
+pub(crate) use self::counted::can_count;
 pub(crate) use self::race::{Race, Settled, table};
 pub(crate) use self::row::Row;
+pub use self::sample::{Counts, count_by};
 pub(crate) use self::sample::{Sample, Stopwatch, live_bytes, repeat, repeat_sync, warm_up};
 
 /// What a room brings.

@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use raceproof_bench_common::book::{Book, Metrics};
 use raceproof_bench_common::targets::{Bound, Verdict, absolute, against};
 
-use super::callgrind;
-use super::{Absent, Sample};
+use super::{Absent, Sample, callgrind, counted};
+
+const ALLOCATIONS: &str = "allocations";
 
 type Run = Box<dyn Fn(usize) -> Pin<Box<dyn Future<Output = Result<Sample>> + Send>> + Send>;
 
@@ -64,7 +65,7 @@ impl Row {
 
     /// `ours` is to allocate nothing.
     pub(crate) fn without_allocation(self, ours: &'static str) -> Self {
-        self.wanted(Wanted { ours, peer: None, metric: "allocations", at_most: 0.0 })
+        self.wanted(Wanted { ours, peer: None, metric: ALLOCATIONS, at_most: 0.0 })
     }
 
     fn wanted(mut self, wanted: Wanted) -> Self {
@@ -81,7 +82,10 @@ impl Row {
                 order.reverse();
             }
             for system in order {
-                let measured = self.once(system, self.times).await.map(|sample| sample.metrics());
+                let mut measured = self.once(system, self.times).await.map(|sample| sample.metrics());
+                if repeat == 0 {
+                    measured = self.with_allocations(room, system, self.times, measured).await;
+                }
                 record(book, &label, system, repeat, measured);
             }
         }
@@ -93,8 +97,26 @@ impl Row {
         }
         let label = self.label(room);
         for (system, _) in &self.systems {
-            record(book, &label, system, 0, callgrind::count(&label, system, self.times / 10).await);
+            let times = self.times / 10;
+            let counted = callgrind::count(&label, system, times).await;
+            record(book, &label, system, 0, self.with_allocations(room, system, times, counted).await);
         }
+    }
+
+    /// Adds what was allocated, unless it is known or the row is about a wait.
+    async fn with_allocations(
+        &self,
+        room: &str,
+        system: &str,
+        times: usize,
+        measured: Result<Metrics>,
+    ) -> Result<Metrics> {
+        let mut metrics = measured?;
+        if self.times > 1 && !metrics.iter().any(|(metric, _)| *metric == ALLOCATIONS) {
+            let allocations = counted::allocations(&self.label(room), system, times).await?;
+            metrics.extend(allocations.map(|allocations| (ALLOCATIONS, allocations)));
+        }
+        Ok(metrics)
     }
 
     /// Does the work with one system.
@@ -153,7 +175,11 @@ mod tests {
 
     #[tokio::test]
     async fn targets_are_judged_by_ratio_time_and_allocations() {
-        let boxes = |times| repeat_sync(times, || drop(std::hint::black_box(Box::new(1))));
+        let boxes = |times| {
+            let mut sample = repeat_sync(times, || {});
+            sample.allocations = Some(times);
+            sample
+        };
         let row = Row::new("row", 10)
             .system("us", |_| took(12))
             .system("them", |_| took(10))

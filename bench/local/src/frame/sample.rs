@@ -1,28 +1,48 @@
 //! One measurement: how long so many operations took, and how often they allocated.
 
-use std::alloc::System as SystemAlloc;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use raceproof_bench_common::book::Metrics;
-use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
-#[global_allocator]
-static ALLOCATOR: &StatsAlloc<SystemAlloc> = &INSTRUMENTED_SYSTEM;
+/// What an allocator has counted so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    /// How often memory was asked for.
+    pub allocations: usize,
+    /// How much is in use.
+    pub live_bytes: usize,
+}
+
+static COUNTS: OnceLock<fn() -> Counts> = OnceLock::new();
+
+/// Says where to ask, in the program whose allocator counts.
+pub fn count_by(counts: fn() -> Counts) {
+    COUNTS.get_or_init(|| counts);
+}
+
+fn counts() -> Option<Counts> {
+    COUNTS.get().map(|counts| counts())
+}
 
 /// What one measurement came to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     elapsed: Duration,
     pub(crate) operations: usize,
-    /// None if it was in another process.
+    /// Whether another process did the work.
+    pub(crate) elsewhere: bool,
+    /// None if nobody counted.
     pub(crate) allocations: Option<usize>,
+    /// What else there is to say of it.
+    besides: Option<(&'static str, f64)>,
 }
 
 impl Sample {
     /// What another process measured of itself.
     pub(crate) const fn elsewhere(elapsed: Duration, operations: usize) -> Self {
-        Self { elapsed, operations, allocations: None }
+        Self { elapsed, operations, elsewhere: true, allocations: None, besides: None }
     }
 
     /// One wait, of which only the time is looked at.
@@ -30,12 +50,19 @@ impl Sample {
         Self::elsewhere(elapsed, 1)
     }
 
-    /// Time and allocations of one operation.
+    /// With a metric of its own.
+    pub(crate) const fn and(mut self, metric: &'static str, value: f64) -> Self {
+        self.besides = Some((metric, value));
+        self
+    }
+
+    /// Time and allocations of one operation, and what there is besides.
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     pub(super) fn metrics(&self) -> Metrics {
         let operations = self.operations.max(1) as f64;
         let mut metrics = vec![("ns", self.elapsed.as_secs_f64() * 1e9 / operations)];
         metrics.extend(self.allocations.map(|allocations| ("allocations", allocations as f64 / operations)));
+        metrics.extend(self.besides);
         metrics
     }
 }
@@ -43,7 +70,7 @@ impl Sample {
 /// Starts counting time and allocations; what was set up before does not count.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
-    region: Region<'static, SystemAlloc>,
+    before: Option<Counts>,
     started: Instant,
 }
 
@@ -51,22 +78,21 @@ impl Stopwatch {
     // Never inlined: callgrind counts from here on.
     #[inline(never)]
     pub(crate) fn start() -> Self {
-        let region = Region::new(ALLOCATOR);
-        Self { region, started: Instant::now() }
+        Self { before: counts(), started: Instant::now() }
     }
 
     // Never inlined: callgrind counts up to here.
     #[inline(never)]
     pub(crate) fn stop(self, operations: usize) -> Sample {
         let elapsed = self.started.elapsed();
-        Sample { elapsed, operations, allocations: Some(self.region.change().allocations) }
+        let allocations = counts().zip(self.before).map(|(after, before)| after.allocations - before.allocations);
+        Sample { elapsed, operations, elsewhere: false, allocations, besides: None }
     }
 }
 
-/// How many bytes are allocated at this moment.
-pub(crate) fn live_bytes() -> usize {
-    let stats = ALLOCATOR.stats();
-    stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
+/// How many bytes are allocated at this moment, where that is counted.
+pub(crate) fn live_bytes() -> Option<usize> {
+    counts().map(|counts| counts.live_bytes)
 }
 
 /// How many of so many operations are done before the time counts.

@@ -1,4 +1,4 @@
-//! Values that are loaded once, beside moka's cache for futures; and quick_cache alone, which is the storage of ours.
+//! Values that are loaded once, beside moka's cache for futures; and the storage of ours beside others.
 //!
 //! All keep 10,000 entries for a minute, so all read the clock. Each stampede checks that as much was loaded as there
 //! are keys.
@@ -19,10 +19,10 @@ use crate::frame::{Race, Room, Row, Sample, Stopwatch};
 
 const OURS: &str = "raceproof";
 const PEER: &str = "moka";
-const CAPACITY: usize = 10_000;
-const KEYS: u64 = 1_000;
+pub(super) const CAPACITY: usize = 10_000;
+pub(super) const KEYS: u64 = 1_000;
 const CALLERS: usize = 500;
-const TTL: Duration = Duration::from_secs(60);
+pub(super) const TTL: Duration = Duration::from_secs(60);
 
 pub(crate) fn room() -> Room {
     let hit = Row::new("hit", 200_000).system(OURS, hit::<Ours>).system(PEER, hit::<Moka>).target(OURS, PEER, 1.1);
@@ -46,7 +46,9 @@ pub(crate) fn room() -> Room {
             .system(OURS, engines::<Ours>)
             .system(PEER, engines::<Moka>),
     ];
-    Room { name: "cache", rows: vec![hit, miss, stampede, wait], races }
+    let mut rows = vec![hit, miss, stampede, wait];
+    rows.extend(super::storage::rows());
+    Room { name: "cache", rows, races }
 }
 
 /// What loads by key.

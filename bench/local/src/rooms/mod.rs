@@ -6,6 +6,7 @@ mod events;
 mod lock;
 mod resilience;
 mod service;
+mod storage;
 mod values;
 mod worker;
 

@@ -29,12 +29,18 @@ pub(super) fn rows() -> [Row; 3] {
     let permits = Row::new("permits", 100_000)
         .system("tokio-semaphore", |times| async move {
             let semaphore = tokio::sync::Semaphore::new(8);
-            let cycle = || async { Ok(drop(semaphore.acquire().await?)) };
+            let cycle = || async {
+                drop(semaphore.acquire().await?);
+                Ok(())
+            };
             repeat(times, cycle).await
         })
         .system(OURS, |times| async move {
             let semaphore = Semaphore::new(NonZeroU32::new(8).expect("it is not zero"));
-            let cycle = || async { Ok(drop(semaphore.acquire().await?)) };
+            let cycle = || async {
+                drop(semaphore.acquire().await?);
+                Ok(())
+            };
             repeat(times, cycle).await
         });
     let readers = Row::new("shared", 100_000)
@@ -48,7 +54,10 @@ pub(super) fn rows() -> [Row; 3] {
         })
         .system(OURS, |times| async move {
             let lock = Locks::new().lock("key").shared();
-            let cycle = || async { Ok(drop(lock.acquire().await?)) };
+            let cycle = || async {
+                drop(lock.acquire().await?);
+                Ok(())
+            };
             repeat(times, cycle).await
         });
     [value, permits, readers]
