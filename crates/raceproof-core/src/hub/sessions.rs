@@ -175,8 +175,7 @@ impl Hub {
 
     pub(super) fn end(&mut self, now: Time, caller: &Caller) -> Result<Reply, Problem> {
         let id = self.speaker(caller)?;
-        self.end_session(now, id, LostReason::Ended);
-        // Whoever ended it need not be told that it ended.
+        self.end_session(now, id, LostReason::Ended, Some(caller.conn));
         Ok(Reply::Now(Response::Ended {}))
     }
 
@@ -189,17 +188,18 @@ impl Hub {
             }
             Some(_) => {
                 self.stats.expiries_total += 1;
-                self.end_session(now, id, LostReason::Expired);
+                self.end_session(now, id, LostReason::Expired, None);
             }
             None => {}
         }
     }
 
-    /// Ends a session with everything it holds and waits for, in one record.
-    fn end_session(&mut self, now: Time, id: SessionId, reason: LostReason) {
+    /// Ends a session with everything it holds and waits for, in one record. Whoever ended it knows; a holder on a
+    /// socket that did not is told, and must not bring back after a crash what was granted on meanwhile.
+    fn end_session(&mut self, now: Time, id: SessionId, reason: LostReason, by: Option<ConnId>) {
         let Some(session) = self.sessions.remove(&id) else { return };
         self.ops.push(Op::Ended { id, reason });
-        if reason != LostReason::Ended {
+        if by.is_none() || session.socket && by != session.conn {
             self.revoked = self.lsn_of_this_input();
         }
         self.timers.disarm(session.lease.timer, Timer::Lease(id));
@@ -228,7 +228,7 @@ impl Hub {
             if let Some(bound) = self.conns.get_mut(&conn) {
                 bound.session = None;
             }
-            if reason != LostReason::Ended {
+            if by != Some(conn) {
                 self.push(conn, Lsn::new(0), Event::SessionEnded { reason });
             }
         }
@@ -270,7 +270,7 @@ impl Hub {
         let (sid, waits) = (session.id, session.waits.clone());
         let ends = session.on_disconnect == OnDisconnect::End || self.config.has(Mutation::ConnectionEndsAll);
         if ends && !self.config.has(Mutation::ConnectionEndsNone) {
-            self.end_session(now, sid, LostReason::Disconnected);
+            self.end_session(now, sid, LostReason::Disconnected, None);
             return;
         }
         for wait in waits {

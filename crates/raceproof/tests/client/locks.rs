@@ -183,11 +183,13 @@ async fn the_last_handle_and_guard_end_the_session() {
 #[tokio::test]
 async fn a_session_can_be_ended_by_its_key_from_elsewhere() {
     let server = Running::start().await;
-    let (one, two) = (server.client().await, server.client().await);
+    // So long a lease that no renewal finds out.
+    let one = Raceproof::builder(server.url()).ttl(Duration::from_secs(3_600)).connect().await.unwrap();
+    let two = server.client().await;
     let guard = one.lock("a").acquire().await.unwrap();
     soon(raceproof::end_session(&server.url(), None, one.session_key().unwrap())).await.unwrap();
     drop(two.lock("a").try_acquire().await.expect("it is free when the call returns"));
-    soon(guard.lost()).await;
+    assert_eq!(soon(guard.lost()).await, LostReason::Ended);
     assert!(!guard.is_valid());
     let key = two.session_key().unwrap();
     let forged = raceproof::SessionKey { secret: key.secret ^ 1, ..key };

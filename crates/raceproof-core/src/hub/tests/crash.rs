@@ -261,6 +261,22 @@ fn l13_a_grant_after_a_theft_waits_until_the_theft_is_on_disk() {
 }
 
 #[test]
+fn l13_a_grant_after_a_session_was_ended_from_elsewhere_waits_until_that_is_on_disk() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    let asked = bench.acquire(a, reclaim("x"));
+    bench.granted(asked);
+    let waiting = bench.acquire(b, reclaim("x"));
+    bench.slow_disk = true;
+    // Its holder does not know; after a crash it would bring its grant back.
+    let elsewhere = bench.connect(ConnKind::Request);
+    bench.send(elsewhere, Some(a.key), Request::End {});
+    assert!(bench.waits(waiting));
+    bench.flush();
+    bench.granted(waiting);
+}
+
+#[test]
 fn a_crash_during_recovery_recovers_again() {
     let mut bench = Bench::new();
     let (a, b) = (bench.client("a"), bench.client("b"));

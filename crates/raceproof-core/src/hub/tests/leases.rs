@@ -158,6 +158,22 @@ fn l11_a_session_that_dies_with_its_connection_is_freed_at_once() {
 }
 
 #[test]
+fn l11_a_session_that_is_ended_from_elsewhere_is_told_so_at_once_and_one_that_ends_itself_is_not() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.client("a"), bench.client("b"));
+    bench.take(a, "x");
+    let waiting = bench.acquire(b, lock("x"));
+    let elsewhere = bench.connect(ConnKind::Request);
+    let ended = bench.send(elsewhere, Some(a.key), Request::End {});
+    assert_eq!(bench.answer(ended), Some(Ok(Response::Ended {})));
+    bench.granted(waiting);
+    let told = Event::SessionEnded { reason: LostReason::Ended };
+    assert_eq!(bench.events.pop_front(), Some((a.conn, told)));
+    bench.ask(b.conn, Request::End {}).expect("it is open");
+    assert_eq!(bench.events, []);
+}
+
+#[test]
 fn l11_a_session_lives_on_one_connection_at_a_time() {
     let mut bench = Bench::new();
     let a = bench.client("a");
