@@ -12,7 +12,7 @@ pub const WAIT_MS_FOREVER: u64 = (1 << 53) - 1;
 /// One request. On a WebSocket it speaks for the session that the connection opened or resumed; over HTTP the session
 /// key travels beside it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Request {
     /// Opens a session and binds it to this connection.

@@ -98,6 +98,23 @@ fn a_frame_with_both_answer_and_event_is_refused() {
 fn unknown_fields_and_requests_are_refused() {
     assert!(ClientFrame::from_json(r#"{"seq":1,"request":{"acquire":{"names":["a"],"wait":1}}}"#).is_err());
     assert!(ClientFrame::from_json(r#"{"seq":1,"request":{"conquer":{}}}"#).is_err());
+    for (kind, fields) in [
+        ("keepalive", ""),
+        ("end", ""),
+        ("cancel", r#""request":"r""#),
+        ("steal", r#""name":"a""#),
+        ("why", r#""request":"r""#),
+        ("observe", r#""election":"e""#),
+        ("unobserve", r#""election":"e""#),
+        ("lock", r#""name":"a""#),
+        ("election", r#""name":"e""#),
+    ] {
+        let frame =
+            |fields: &str| ClientFrame::from_json(&format!(r#"{{"seq":1,"request":{{"{kind}":{{{fields}}}}}}}"#));
+        frame(fields).expect(kind);
+        let separator = if fields.is_empty() { "" } else { "," };
+        assert!(frame(&format!(r#"{fields}{separator}"x":1"#)).is_err(), "{kind} takes a field that it does not have");
+    }
 }
 
 #[test]
