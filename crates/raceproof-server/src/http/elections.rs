@@ -51,7 +51,8 @@ pub(crate) struct Resign {
 }
 
 /// Stand for election, and wait until elected.
-#[utoipa::path(post, path = "/v1/elections/{name}/campaign", tag = "elections", request_body = Campaign,
+#[utoipa::path(post, path = "/v1/elections/{name}/campaign", operation_id = "campaign",
+    tag = "elections", request_body = Campaign,
     params(("name" = String, Path, description = "The election, percent-encoded")),
     responses(
     (status = 200, description = "The session leads", body = wire::Leader),
@@ -68,7 +69,8 @@ pub(crate) async fn campaign(
 }
 
 /// Step down, or hand over to a candidate.
-#[utoipa::path(post, path = "/v1/elections/{name}/resign", tag = "elections", request_body = Resign,
+#[utoipa::path(post, path = "/v1/elections/{name}/resign", operation_id = "resign",
+    tag = "elections", request_body = Resign,
     params(("name" = String, Path, description = "The election, percent-encoded")),
     responses(
     (status = 200, description = "The term is over", body = Empty),
@@ -95,7 +97,8 @@ pub(crate) async fn list(State(app): State<App>, Params(page): Params<Paging>) -
 }
 
 /// Who leads, and who stands.
-#[utoipa::path(get, path = "/v1/elections/{name}", tag = "elections",
+#[utoipa::path(get, path = "/v1/elections/{name}", operation_id = "show_election",
+    tag = "elections",
     params(("name" = String, Path, description = "The election, percent-encoded")),
     responses(
     (status = 200, description = "The election", body = wire::Election),

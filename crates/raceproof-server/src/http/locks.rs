@@ -159,7 +159,8 @@ pub(crate) struct WaitingRequest {
 }
 
 /// Take one lock, at once or after waiting. Closing the connection gives up the wait.
-#[utoipa::path(post, path = "/v1/locks/{name}/acquire", tag = "locks", request_body = AcquireOne,
+#[utoipa::path(post, path = "/v1/locks/{name}/acquire", operation_id = "acquire_lock",
+    tag = "locks", request_body = AcquireOne,
     params(("name" = String, Path, description = "The lock, percent-encoded")),
     responses(
     (status = 200, description = "The lock is held", body = GrantOfOne),
@@ -178,7 +179,8 @@ pub(crate) async fn acquire(
 }
 
 /// Take several locks: all or none. Closing the connection gives up the wait.
-#[utoipa::path(post, path = "/v1/acquire", tag = "locks", request_body = AcquireSeveral, responses(
+#[utoipa::path(post, path = "/v1/acquire", operation_id = "acquire_locks",
+    tag = "locks", request_body = AcquireSeveral, responses(
     (status = 200, description = "The locks are held", body = Grant),
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -192,7 +194,8 @@ pub(crate) async fn acquire_several(
 }
 
 /// Give a grant back.
-#[utoipa::path(post, path = "/v1/locks/{name}/release", tag = "locks", request_body = Release,
+#[utoipa::path(post, path = "/v1/locks/{name}/release", operation_id = "release_lock",
+    tag = "locks", request_body = Release,
     params(("name" = String, Path, description = "One of the grant's locks, percent-encoded")),
     responses(
     (status = 200, description = "The grant is given back", body = Empty),
@@ -210,7 +213,8 @@ pub(crate) async fn release(
 }
 
 /// Ask whether a token is still good.
-#[utoipa::path(post, path = "/v1/locks/{name}/check", tag = "locks", request_body = Check,
+#[utoipa::path(post, path = "/v1/locks/{name}/check", operation_id = "check_token",
+    tag = "locks", request_body = Check,
     params(("name" = String, Path, description = "The lock, percent-encoded")),
     responses(
     (status = 200, description = "What the token is worth", body = Checked),
@@ -228,7 +232,8 @@ pub(crate) async fn check(
 }
 
 /// End every grant of a lock without asking its holders. For operators.
-#[utoipa::path(post, path = "/v1/locks/{name}/steal", tag = "locks",
+#[utoipa::path(post, path = "/v1/locks/{name}/steal", operation_id = "steal_lock",
+    tag = "locks",
     params(("name" = String, Path, description = "The lock, percent-encoded")),
     responses(
     (status = 200, description = "The grants that were ended", body = Stolen),
@@ -239,7 +244,8 @@ pub(crate) async fn steal(State(app): State<App>, Name(name): Name) -> Result<Ht
 }
 
 /// Ask why a request still waits.
-#[utoipa::path(post, path = "/v1/locks/{name}/why", tag = "locks", request_body = WaitingRequest,
+#[utoipa::path(post, path = "/v1/locks/{name}/why", operation_id = "explain_wait",
+    tag = "locks", request_body = WaitingRequest,
     params(("name" = String, Path, description = "The lock, percent-encoded")),
     responses(
     (status = 200, description = "What stands in its way", body = wire::Waiting),
@@ -254,7 +260,8 @@ pub(crate) async fn why(
 }
 
 /// Ask why a request still waits. Prefer POST: it keeps the session's key out of logs.
-#[utoipa::path(get, path = "/v1/locks/{name}/why", tag = "locks",
+#[utoipa::path(get, path = "/v1/locks/{name}/why", operation_id = "explain_wait_by_query",
+    tag = "locks",
     params(("name" = String, Path, description = "The lock, percent-encoded"), WaitingRequest),
     responses(
     (status = 200, description = "What stands in its way", body = wire::Waiting),
@@ -281,7 +288,8 @@ async fn explain(app: &App, name: &str, waiting: WaitingRequest) -> Result<HttpR
 }
 
 /// Give up a wait, of a lock or of a campaign, from another connection than the one that waits.
-#[utoipa::path(post, path = "/v1/cancel", tag = "locks", request_body = WaitingRequest, responses(
+#[utoipa::path(post, path = "/v1/cancel", operation_id = "cancel_wait",
+    tag = "locks", request_body = WaitingRequest, responses(
     (status = 200, description = "Nothing waits under this id", body = Empty),
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -293,7 +301,8 @@ pub(crate) async fn cancel(
 }
 
 /// List locks that are held or waited for, in name order.
-#[utoipa::path(get, path = "/v1/locks", tag = "locks", params(Paging), responses(
+#[utoipa::path(get, path = "/v1/locks", operation_id = "list_locks",
+    tag = "locks", params(Paging), responses(
     (status = 200, description = "A page of locks", body = wire::LockPage),
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -302,7 +311,8 @@ pub(crate) async fn list(State(app): State<App>, Params(page): Params<Paging>) -
 }
 
 /// Show one lock.
-#[utoipa::path(get, path = "/v1/locks/{name}", tag = "locks",
+#[utoipa::path(get, path = "/v1/locks/{name}", operation_id = "show_lock",
+    tag = "locks",
     params(("name" = String, Path, description = "The lock, percent-encoded")),
     responses(
     (status = 200, description = "The lock; without holders if it is free", body = wire::Lock),

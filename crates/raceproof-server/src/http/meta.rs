@@ -5,17 +5,24 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use raceproof_core::wire::Code;
 
-use super::App;
 use super::problem::Refusal;
+use super::{App, ProblemBody};
 use crate::sequencer::Phase;
 
-/// The process is alive.
-pub(super) async fn healthz() -> &'static str {
+/// Ask whether the process is alive.
+#[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "server", security(()), responses(
+    (status = 200, description = "It is", body = String, content_type = "text/plain"),
+))]
+pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// The hub takes requests: the store is well and the server is not stopping.
-pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Refusal> {
+/// Ask whether the hub takes requests: the store is well and the server is not stopping.
+#[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "server", security(()), responses(
+    (status = 200, description = "It does", body = String, content_type = "text/plain"),
+    (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn readyz(State(app): State<App>) -> Result<&'static str, Refusal> {
     let phase = *app.phase.borrow();
     match phase {
         Phase::Ready => Ok("ready\n"),
@@ -24,8 +31,12 @@ pub(super) async fn readyz(State(app): State<App>) -> Result<&'static str, Refus
     }
 }
 
-/// Figures for Prometheus.
-pub(super) async fn metrics(State(app): State<App>) -> Result<HttpResponse, Refusal> {
+/// Figures for Prometheus, as OpenMetrics text.
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "server", responses(
+    (status = 200, description = "The figures", body = String, content_type = "application/openmetrics-text"),
+    (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
+))]
+pub(crate) async fn metrics(State(app): State<App>) -> Result<HttpResponse, Refusal> {
     let stats = app.link.stats().await;
     let stats = stats.ok_or_else(|| Refusal::new(Code::Unavailable, "the server is stopping"))?;
     let content_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -35,7 +46,10 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<HttpResponse, Refu
 const DASHBOARD: &str = include_str!("dashboard.html");
 
 /// A page that shows what there is, for people. It holds no data itself: it asks for it as any client does.
-pub(super) async fn dashboard() -> HttpResponse {
+#[utoipa::path(get, path = "/", operation_id = "dashboard", tag = "server", security(()), responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html"),
+))]
+pub(crate) async fn dashboard() -> HttpResponse {
     let mut nonce = [0; 16];
     if getrandom::fill(&mut nonce).is_err() {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();

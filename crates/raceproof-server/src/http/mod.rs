@@ -5,7 +5,7 @@ pub(crate) mod body;
 pub(crate) mod elections;
 mod gate;
 pub(crate) mod locks;
-mod meta;
+pub(crate) mod meta;
 pub(crate) mod problem;
 pub(crate) mod sessions;
 

@@ -63,7 +63,8 @@ impl From<Paging> for Page {
 }
 
 /// Open a session.
-#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = Open, responses(
+#[utoipa::path(post, path = "/v1/sessions", operation_id = "open_session",
+    tag = "sessions", request_body = Open, responses(
     (status = 201, description = "The session is open", body = SessionOpened),
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]
@@ -75,7 +76,8 @@ pub(crate) async fn open(State(app): State<App>, Body(open): Body<Open>) -> Resu
 }
 
 /// Renew a session's lease.
-#[utoipa::path(post, path = "/v1/sessions/{session}/keepalive", tag = "sessions",
+#[utoipa::path(post, path = "/v1/sessions/{session}/keepalive", operation_id = "renew_session",
+    tag = "sessions",
     params(("session" = String, Path, description = "The session's key")),
     responses(
     (status = 200, description = "The lease runs anew", body = Lease),
@@ -86,7 +88,8 @@ pub(crate) async fn keepalive(State(app): State<App>, Session(key): Session) -> 
 }
 
 /// End a session, and with it everything it holds and waits for.
-#[utoipa::path(delete, path = "/v1/sessions/{session}", tag = "sessions",
+#[utoipa::path(delete, path = "/v1/sessions/{session}", operation_id = "end_session",
+    tag = "sessions",
     params(("session" = String, Path, description = "The session's key")),
     responses(
     (status = 204, description = "The session is over"),
@@ -97,7 +100,8 @@ pub(crate) async fn end(State(app): State<App>, Session(key): Session) -> Result
 }
 
 /// List sessions, in order of opening.
-#[utoipa::path(get, path = "/v1/sessions", tag = "sessions", params(Paging), responses(
+#[utoipa::path(get, path = "/v1/sessions", operation_id = "list_sessions",
+    tag = "sessions", params(Paging), responses(
     (status = 200, description = "A page of sessions", body = raceproof_core::wire::SessionPage),
     (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
 ))]

@@ -17,12 +17,16 @@ use raceproof_core::wire::{Code, SUBPROTOCOL};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::heard::Heard;
-use crate::http::App;
 use crate::http::problem::Refusal;
+use crate::http::{App, ProblemBody};
 use crate::sequencer::Phase;
 use crate::server::Place;
 
-/// Answers the handshake, and serves the connection that comes of it.
+/// Open a WebSocket of the subprotocol `raceproof.v1`: the same requests as frames, and events.
+#[utoipa::path(get, path = "/v1/ws", operation_id = "open_socket", tag = "server", responses(
+    (status = 101, description = "Frames follow"),
+    (status = "default", description = "A refusal", body = ProblemBody, content_type = "application/problem+json"),
+))]
 pub(crate) async fn upgrade(State(app): State<App>, mut request: Request) -> Result<Response, Refusal> {
     let accept = handshake(request.headers())?;
     if *app.phase.borrow() != Phase::Ready {

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::description::Description;
 use crate::harness::{PATIENCE, Reply, Running, Socket, receive, send, start};
 
 const DOCUMENT: &str = include_str!("../../../../docs/protocol.md");
@@ -84,10 +85,12 @@ impl Curl {
         curl
     }
 
+    fn method(&self) -> &str {
+        self.method.as_deref().unwrap_or_else(|| if self.body.is_some() { "POST" } else { "GET" })
+    }
+
     async fn send(&self, server: &Running) -> TcpStream {
-        let usual = if self.body.is_some() { "POST" } else { "GET" };
-        let method = self.method.as_deref().unwrap_or(usual);
-        send(server.addr, method, &self.path, "", self.body.as_deref().map(str::as_bytes)).await
+        send(server.addr, self.method(), &self.path, "", self.body.as_deref().map(str::as_bytes)).await
     }
 }
 
@@ -180,6 +183,7 @@ fn without_digits(text: &Value) -> String {
 #[tokio::test]
 async fn every_example_is_answered_as_it_is_shown() {
     let server = start().await;
+    let description = Description::of(&server).await;
     let mut keys = Keys::default();
     let mut sockets = Vec::new();
     let mut waiting = Vec::new();
@@ -192,6 +196,7 @@ async fn every_example_is_answered_as_it_is_shown() {
                 Line::Command(command) => {
                     commands += 1;
                     let curl = Curl::parse(&keys.put_in(command));
+                    description.check_request(curl.method(), &curl.path, curl.body.as_deref());
                     let mut stream = curl.send(&server).await;
                     if curl.in_background {
                         let lock = curl.path.trim_end_matches("/acquire");
@@ -202,6 +207,7 @@ async fn every_example_is_answered_as_it_is_shown() {
                     let shown = lines.next_if(|line| matches!(line, Line::Output(_)));
                     let Some(Line::Output(shown)) = shown else { panic!("{command} shows nothing") };
                     let reply = tokio::time::timeout(PATIENCE, receive(&mut stream)).await.expect(command);
+                    description.check_reply(curl.method(), &curl.path, &reply);
                     keys.check_reply(&curl, shown, &reply, command);
                 }
                 Line::Sent(frame) => {

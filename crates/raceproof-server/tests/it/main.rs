@@ -3,6 +3,7 @@
 
 mod access;
 mod dashboard;
+mod description;
 mod document;
 mod harness;
 mod hostile;
