@@ -105,6 +105,19 @@ async fn a_stolen_grant_is_told_to_its_holder() {
 }
 
 #[tokio::test]
+async fn l11_a_socket_whose_session_is_ended_over_http_is_told_at_once() {
+    let server = start().await;
+    let mut socket = server.socket().await;
+    let key = socket.session("a").await;
+    socket.ask(json!({ "acquire": { "names": ["x"] } })).await;
+    assert_eq!(server.delete(&format!("/v1/sessions/{key}")).await.status, 204);
+    assert_eq!(socket.receive().await["event"], json!({ "session_ended": { "reason": "ended" } }));
+    // The connection is there for another session.
+    socket.session("b").await;
+    assert_eq!(server.get("/v1/locks/x").await.json()["holders"], json!([]));
+}
+
+#[tokio::test]
 async fn l11_a_closed_connection_keeps_its_session_unless_it_said_otherwise() {
     let server = start().await;
     let (mut keeps, mut ends) = (server.socket().await, server.socket().await);
@@ -175,6 +188,8 @@ async fn an_unknown_request_is_answered_and_the_connection_goes_on() {
     assert_eq!(answer["problem"]["code"], "bad_request");
     assert!(answer["problem"]["detail"].as_str().unwrap().contains("conquer"));
     let answer = socket.ask(json!({ "acquire": { "names": ["x"], "surprise": 1 } })).await;
+    assert_eq!(answer["problem"]["code"], "bad_request");
+    let answer = socket.ask(json!({ "lock": { "name": "x", "surprise": 1 } })).await;
     assert_eq!(answer["problem"]["code"], "bad_request");
     socket.session("a").await;
 }
