@@ -54,12 +54,21 @@ impl Gate {
     }
 }
 
-/// A store whose flush waits, and says when it does.
+/// A store whose flush waits, and that says when it does, and when there is nothing to do.
 #[derive(Debug)]
 struct Slow {
     store: MemStore,
     entered: Sender<()>,
+    rests: Sender<()>,
     gate: Gate,
+}
+
+impl Slow {
+    /// With news of its flushes.
+    fn new(store: MemStore, gate: Gate) -> (Self, Receiver<()>) {
+        let (entered, in_flush) = channel();
+        (Self { store, entered, rests: channel().0, gate }, in_flush)
+    }
 }
 
 impl Storage for Slow {
@@ -82,6 +91,11 @@ impl Storage for Slow {
         self.store.install_snapshot(lsn, snapshot)
     }
 
+    fn idle(&mut self) -> Result<(), WriteError> {
+        let _ = self.rests.send(());
+        Ok(())
+    }
+
     fn stats(&self) -> StorageStats {
         self.store.stats()
     }
@@ -91,8 +105,8 @@ impl Storage for Slow {
 fn one_flush_serves_everything_that_came_during_the_one_before() {
     let medium = MemStore::new();
     let gate = Gate::default();
-    let (entered, in_flush) = channel();
-    let (writer, events) = start(Slow { store: medium.clone(), entered, gate: gate.clone() }, WriterOptions::default());
+    let (store, in_flush) = Slow::new(medium.clone(), gate.clone());
+    let (writer, events) = start(store, WriterOptions::default());
     writer.append(lsn(1), b"first");
     writer.flush(lsn(1));
     in_flush.recv_timeout(PATIENCE).unwrap();
@@ -121,6 +135,23 @@ fn a_record_that_nobody_waits_for_is_flushed_after_the_delay_and_not_before() {
         writer.append(lsn(number), b"lazy");
         wait_flushed(&events, number);
         assert!(at.elapsed() >= Duration::from_millis(100), "{:?}", at.elapsed());
+    }
+    writer.stop().unwrap();
+}
+
+#[test]
+fn a_record_that_nobody_waits_for_wakes_a_writer_that_has_gone_to_rest() {
+    let gate = Gate::default();
+    gate.open();
+    let (mut store, _in_flush) = Slow::new(MemStore::new(), gate);
+    let (rests, at_rest) = channel();
+    store.rests = rests;
+    let (writer, events) = start(store, WriterOptions::default());
+    // It says so a moment before it does, so once might be too early.
+    for number in 1..=20 {
+        at_rest.recv_timeout(PATIENCE).unwrap();
+        writer.append(lsn(number), b"lazy");
+        wait_flushed(&events, number);
     }
     writer.stop().unwrap();
 }
@@ -177,10 +208,10 @@ fn a_failure_is_told_once_and_nothing_is_written_after_it() {
 
 #[test]
 fn a_store_that_panics_is_a_failure_like_any_other() {
-    let (entered, _in_flush) = channel();
     let gate = Gate::default();
     gate.open();
-    let (writer, events) = start(Slow { store: MemStore::new(), entered, gate }, WriterOptions::default());
+    let (store, _in_flush) = Slow::new(MemStore::new(), gate);
+    let (writer, events) = start(store, WriterOptions::default());
     writer.append(lsn(1), b"x");
     writer.snapshot(lsn(1), b"panic".to_vec());
     loop {
@@ -197,11 +228,11 @@ fn a_store_that_panics_is_a_failure_like_any_other() {
 fn a_full_queue_blocks_until_there_is_room_and_not_for_ever_if_the_store_fails() {
     let medium = MemStore::new();
     let gate = Gate::default();
-    let (entered, in_flush) = channel();
     let mut options = WriterOptions::default();
     options.queue_bytes_max = 10;
     medium.fail_at(MemOp::Flush, 1, MemFault::Io);
-    let (writer, events) = start(Slow { store: medium, entered, gate: gate.clone() }, options);
+    let (store, in_flush) = Slow::new(medium, gate.clone());
+    let (writer, events) = start(store, options);
     writer.append(lsn(1), &[0; 10]);
     writer.flush(lsn(1));
     in_flush.recv_timeout(PATIENCE).unwrap();
