@@ -9,6 +9,7 @@ mod harness;
 mod hostile;
 mod http;
 mod life;
+mod limits;
 mod refusals;
 mod scale;
 mod slow;
