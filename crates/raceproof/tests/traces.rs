@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::future::pending;
 use std::io::{Error, ErrorKind};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -221,6 +222,71 @@ fn guide() -> BTreeSet<Told> {
     assert!(text.contains("A task of a supervisor runs in the span `task` (debug) with its `name`"));
     listed.insert(Told { level: "debug".into(), text: "task".into(), fields: ["name".into()].into() });
     listed
+}
+
+/// Spans that are open, by their names.
+#[derive(Clone, Default)]
+struct Open(Arc<Mutex<Vec<(u64, &'static str)>>>);
+
+impl Open {
+    fn count(&self, name: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|(_, open)| *open == name).count()
+    }
+}
+
+impl Subscriber for Open {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_span()
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        self.0.lock().unwrap().push((id, span.metadata().name()));
+        Id::from_u64(id)
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        // No span of the library has a second handle.
+        self.0.lock().unwrap().retain(|(open, _)| *open != id.into_u64());
+        true
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_span_lasts_as_long_as_the_wait_that_it_is_around() {
+    let open = Open::default();
+    let _listening = tracing::subscriber::set_default(open.clone());
+    let locks = Locks::new();
+    let held = locks.lock("a").detached().acquire().await.unwrap();
+    let (alone, several) = (locks.lock("a").detached(), locks.lock_all(["a", "b"]).detached());
+    let (mut alone, mut several) = (Box::pin(alone.acquire()), Box::pin(several.acquire()));
+    timeout(SECOND, &mut alone).await.unwrap_err();
+    assert_eq!(open.count("raceproof.lock.wait"), 1, "in the queue of a name");
+    timeout(SECOND, &mut several).await.unwrap_err();
+    timeout(SECOND, &mut alone).await.unwrap_err();
+    assert_eq!(open.count("raceproof.lock.wait"), 2, "where the machine has taken the queue over");
+    drop(held);
+    drop(alone.await.unwrap());
+    drop(several.await.unwrap());
+
+    let cache: Cache<u8, (), Error> = Cache::new(1);
+    let load = cache.get_or_load(&1, || slow(2 * SECOND));
+    let look = async {
+        sleep(SECOND).await;
+        ["raceproof.cache.load", "raceproof.cache.wait"].map(|name| open.count(name))
+    };
+    let (loaded, during) = tokio::join!(load, look);
+    loaded.unwrap();
+    assert_eq!(during, [1, 1]);
+    tokio::task::yield_now().await;
+    assert_eq!(*open.0.lock().unwrap(), [], "whatever waited has ended");
 }
 
 #[tokio::test(start_paused = true)]
