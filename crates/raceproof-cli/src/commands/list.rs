@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime};
 
-use raceproof_core::wire::{Election, ElectionPage, Lock, LockPage, Mode, SessionInfo, SessionPage};
+use raceproof_core::wire::{Code, Election, ElectionPage, Lock, LockPage, Mode, SessionInfo, SessionPage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -14,6 +14,7 @@ use crate::args::Listing;
 use crate::config::Settings;
 use crate::failure::Failure;
 use crate::http::{CallError, Client, segment};
+use crate::say;
 
 /// How often a server is asked while watching.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
@@ -52,9 +53,8 @@ trait Page: DeserializeOwned {
 fn list<P: Page>(args: &Listing, settings: Settings) -> Result<u8, Failure> {
     let (server, token) = server(&with_client(settings, &args.client))?;
     let client = Client::new(&server, token.as_deref(), Duration::from_secs(10));
-    let fetch = || fetch::<P>(&client, &args.prefix).map_err(|error| Failure::call(&server, &error));
     if !args.watch {
-        let entries = fetch()?;
+        let entries = fetch::<P>(&client, &args.prefix).map_err(|error| Failure::call(&server, &error))?;
         let shown = if args.json { as_json::<P>(1, &entries) } else { as_table::<P>(&entries) };
         print(&shown)?;
         return Ok(0);
@@ -62,8 +62,24 @@ fn list<P: Page>(args: &Listing, settings: Settings) -> Result<u8, Failure> {
     let redraw = !args.json && std::io::stdout().is_terminal();
     let mut seen = None;
     let mut seq = 0;
+    let mut gone = false;
     loop {
-        let entries = fetch()?;
+        let entries = match fetch::<P>(&client, &args.prefix) {
+            Ok(entries) => entries,
+            // A server that is started again shows what it showed: a watch goes on, as holders do.
+            Err(error) if seen.is_some() && is_away(&error) => {
+                if !gone {
+                    say::warning("server-gone", format_args!("no server answers at {server}; trying again"));
+                }
+                gone = true;
+                std::thread::sleep(WATCH_EVERY);
+                continue;
+            }
+            Err(error) => return Err(Failure::call(&server, &error)),
+        };
+        if std::mem::take(&mut gone) {
+            say::line(format_args!("{server} answers again"));
+        }
         let essence: Vec<String> = entries.iter().map(P::essence).collect();
         if redraw || seen.as_ref() != Some(&essence) {
             seq += 1;
@@ -78,6 +94,15 @@ fn list<P: Page>(args: &Listing, settings: Settings) -> Result<u8, Failure> {
             seen = Some(essence);
         }
         std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// Whether a server that answered before may answer again.
+fn is_away(error: &CallError) -> bool {
+    match error {
+        CallError::Unreachable(_) => true,
+        CallError::Refused(problem) => problem.code == Code::Unavailable,
+        CallError::NotUnderstood(_) => false,
     }
 }
 

@@ -64,6 +64,34 @@ fn a_watch_prints_every_change_and_ends_with_its_reader() {
 }
 
 #[test]
+fn a_watch_goes_on_when_the_server_is_started_again() {
+    let mut server = Server::start();
+    let mut watch = server.program(&["locks", "--watch", "--json"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let lines = |pipe: Box<dyn std::io::Read + Send>| {
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(pipe).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        move || lines.recv_timeout(PATIENCE).expect("a line")
+    };
+    let shown = lines(Box::new(watch.stdout.take().expect("a pipe")));
+    let said = lines(Box::new(watch.stderr.take().expect("a pipe")));
+    assert!(shown().contains("\"locks\":[]"));
+    server.kill();
+    let warning = said();
+    assert!(warning.contains("warning[server-gone]: no server answers at"), "{warning}");
+    server.restart();
+    assert!(said().ends_with("answers again"));
+    let holder = server.lock(&["x"], UNTIL_GO);
+    assert!(shown().contains("\"name\":\"x\""));
+    std::fs::write(server.file("go"), "").expect("a file");
+    holder.end().with(0);
+    watch.kill().expect("it is ours");
+    watch.wait().expect("it ends");
+}
+
+#[test]
 fn a_server_that_asks_for_a_token_gets_it_from_the_environment_or_a_file() {
     let home = tempfile::tempdir().expect("a directory");
     let file = home.path().join("token");
