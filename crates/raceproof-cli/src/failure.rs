@@ -49,7 +49,7 @@ impl Failure {
     /// A call to `server` failed.
     pub(crate) fn call(server: &str, error: &CallError) -> Self {
         match error {
-            CallError::Unreachable(error) => Self::unreachable(server, error),
+            CallError::Unreachable(_) => Self::unreachable(server, error),
             CallError::Refused(problem) => Self::refused(problem),
             CallError::NotUnderstood(detail) => {
                 Self::new("not-understood", code::UNREACHABLE, format!("{server} gave {detail}"))

@@ -5,6 +5,9 @@ use std::time::Duration;
 use raceproof_core::wire::{Code, Problem};
 use serde::de::DeserializeOwned;
 
+/// The port of a server that is named without a scheme and without a port.
+const PORT: u16 = 7117;
+
 /// A server.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -107,8 +110,22 @@ pub(crate) fn base(server: &str) -> String {
         Some(("ws", rest)) => format!("http://{rest}"),
         Some(("wss", rest)) => format!("https://{rest}"),
         Some(_) => server.to_owned(),
+        None if port(server).is_none() => format!("http://{server}:{PORT}"),
         None => format!("http://{server}"),
     }
+}
+
+/// What stands where a port does, in what follows the scheme.
+fn port(server: &str) -> Option<&str> {
+    let authority = server.split('/').next().unwrap_or(server);
+    let behind_host = authority.rsplit(']').next().unwrap_or(authority);
+    behind_host.split_once(':').map(|(_, port)| port)
+}
+
+/// Whether the port in an address of [`base`] is one, if there is any.
+pub(crate) fn has_good_port(base: &str) -> bool {
+    let rest = base.split_once("://").map_or(base, |(_, rest)| rest);
+    port(rest).is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn answered(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, CallError> {
@@ -146,6 +163,16 @@ mod tests {
         assert_eq!(segment("a b/ü-1.~_"), "a%20b%2F%C3%BC-1.~_");
         assert_eq!(base("ws://h:1/"), "http://h:1");
         assert_eq!(base("h:1"), "http://h:1");
+        assert_eq!(base("h"), "http://h:7117");
+        assert_eq!(base("[::1]"), "http://[::1]:7117");
+        assert_eq!(base("[::1]:80"), "http://[::1]:80");
+        assert_eq!(base("http://h"), "http://h");
         assert_eq!(base("https://h"), "https://h");
+        for good in ["http://h", "http://h:1", "http://[::1]", "http://[::1]:65535/under"] {
+            assert!(has_good_port(good), "{good}");
+        }
+        for bad in ["http://h:65536", "http://h:", "http://h:x", "http://[::1]:99999", "http://h:-1/"] {
+            assert!(!has_good_port(bad), "{bad}");
+        }
     }
 }

@@ -44,7 +44,8 @@ The command's environment gets
 
 const ELECT_EXAMPLES: &str = "\
 Examples:
-  raceproof elect primary --value \"$(hostname):8080\" -- ./serve";
+  raceproof elect primary --value \"$(hostname):8080\" -- ./serve
+  raceproof elections                                # who leads, and how many stand behind it";
 
 /// Runs a command while holding locks.
 #[derive(Debug, Args)]

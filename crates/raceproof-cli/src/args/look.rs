@@ -13,7 +13,7 @@ listed by `raceproof elections`.";
 pub(super) const LOCKS_EXAMPLES: &str = "\
 Examples:
   raceproof locks
-  raceproof locks db/ --watch                        # names that start with db/
+  raceproof locks db/ --watch                        # names that begin with db/
   raceproof locks --json | jq '.locks[].name'
 
 Elections have a list of their own: raceproof elections";
@@ -26,7 +26,7 @@ in which they will lead.";
 pub(super) const ELECTIONS_EXAMPLES: &str = "\
 Examples:
   raceproof elections
-  raceproof elections db/ --watch                    # names that start with db/
+  raceproof elections db/ --watch                    # names that begin with db/
   raceproof elections --json | jq -r '.elections[] | select(.election == \"primary\") | .leader.value'";
 
 pub(super) const SESSIONS_HELP: &str = "\
@@ -35,12 +35,12 @@ Lists the clients that the server knows, each with its lease, in the order in wh
 pub(super) const SESSIONS_EXAMPLES: &str = "\
 Examples:
   raceproof sessions
-  raceproof sessions host7: --watch                  # names that start with host7:";
+  raceproof sessions host7: --watch                  # names that begin with host7:";
 
 /// Lists what a server has.
 #[derive(Debug, Args)]
 pub(crate) struct Listing {
-    /// Only names that start so
+    /// Only names that begin with this
     #[arg(default_value = "", hide_default_value = true)]
     pub prefix: String,
     /// As JSON: one object, or with --watch one a line
@@ -53,8 +53,14 @@ pub(crate) struct Listing {
     pub client: Client,
 }
 
+const RELEASE_EXAMPLES: &str = "\
+Examples:
+  raceproof locks                                    # who holds it
+  raceproof release deploy --steal";
+
 /// Takes a lock away.
 #[derive(Debug, Args)]
+#[command(after_help = RELEASE_EXAMPLES)]
 pub(crate) struct Release {
     /// The lock
     #[arg(value_parser = guarded::name)]

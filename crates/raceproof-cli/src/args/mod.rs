@@ -35,6 +35,7 @@ Examples:
   raceproof serve
   raceproof lock deploy -- ./deploy.sh
   raceproof lock nightly --try -E 0 -- ./backup
+  raceproof elect primary -- ./serve
   raceproof locks --watch";
 
 /// Locks and leaders that cannot race: a server, and commands that run under its locks.

@@ -14,7 +14,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use raceproof_core::guard::code;
 
 use crate::args::{Cli, Client, ColorArg, Command};
@@ -27,7 +27,7 @@ pub(crate) fn run() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, &args),
+        Err(error) => return usage(error, &args),
     };
     say::set_color(stderr_wants_color(cli.color.unwrap_or(ColorArg::Auto)));
     match dispatch(cli) {
@@ -67,13 +67,18 @@ fn dispatch(cli: Cli) -> Result<u8, Failure> {
 }
 
 /// A command line that is wrong, or a call for help.
-fn usage(error: &clap::Error, args: &[OsString]) -> ExitCode {
+fn usage(mut error: clap::Error, args: &[OsString]) -> ExitCode {
+    let hint = forgotten_dashes(error.kind(), args);
+    if hint.is_some() {
+        // It would have every word of the command set apart.
+        error.remove(ContextKind::Suggested);
+    }
     // A reader that is gone needs no usage.
     let _ = error.print();
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    if let Some(hint) = forgotten_dashes(error.kind(), args) {
+    if let Some(hint) = hint {
         eprintln!("\n  hint: put -- before the command: {hint}");
     }
     ExitCode::from(code::USAGE)
@@ -87,9 +92,17 @@ fn forgotten_dashes(kind: ErrorKind, args: &[OsString]) -> Option<String> {
     if !wrong || !matches!(&**command, "lock" | "elect") || words.iter().any(|word| word == "--") {
         return None;
     }
-    // Options before the name may have values of their own; guess only where there are none.
-    let (name, rest) = rest.split_first().filter(|(name, rest)| !name.starts_with('-') && !rest.is_empty())?;
-    (!rest.first()?.starts_with('-')).then(|| format!("raceproof {command} {name} -- {}", rest.join(" ")))
+    // Options may have values of their own; guess only where there are none.
+    let plain = |word: &std::borrow::Cow<'_, str>| !word.starts_with('-');
+    match rest.split_first() {
+        Some((name, cmd)) if plain(name) && cmd.first().is_some_and(plain) => {
+            Some(format!("raceproof {command} {name} -- {}", cmd.join(" ")))
+        }
+        _ if kind == ErrorKind::MissingRequiredArgument || rest.iter().filter(|word| plain(word)).count() > 1 => {
+            Some(format!("raceproof {command} [OPTIONS] NAME -- CMD [ARGS]..."))
+        }
+        _ => None,
+    }
 }
 
 /// Whether to colour stderr: by flag or setting, else by the customs of the environment.
@@ -119,6 +132,10 @@ fn server(settings: &Settings) -> Result<(String, Option<String>), Failure> {
             code::CONFIG,
             format!("{server}: put a proxy that speaks TLS on this machine, and name it by http://"),
         ));
+    }
+    if !crate::http::has_good_port(&server) {
+        let text = format!("{server:?} is not a server's address: the port is not a number from 0 to 65535");
+        return Err(Failure::new("config", code::CONFIG, text));
     }
     let by_flag = settings.value("auth-token-file").is_some_and(|value| value.origin == Origin::Flag);
     let token = settings.text("auth-token").filter(|_| !by_flag).map(str::to_owned);

@@ -79,6 +79,9 @@ fn elections_are_listed_for_people_and_programs() {
     assert_eq!(rows[1][5..], ["2", "one:1"], "{table}");
     assert_eq!(server.run(&["elections", "other"]).with(0).stdout, "no elections\n");
     assert_eq!(server.run(&["locks"]).with(0).stdout, "no locks\n", "an election is no lock");
+    let stolen = server.run(&["release", "primary", "--steal"]).with(0).stdout;
+    assert!(stolen.contains("an election has this name") && stolen.contains("see raceproof elections"), "{stolen}");
+    assert_eq!(server.run(&["release", "other", "--steal"]).with(0).stdout, "\"other\" was held by nobody\n");
 
     let listed: Value = serde_json::from_str(&server.run(&["elections", "--json"]).with(0).stdout).expect("JSON");
     assert_eq!((&listed["v"], &listed["type"], &listed["seq"]), (&1.into(), &"elections".into(), &1.into()));

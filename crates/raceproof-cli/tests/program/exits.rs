@@ -35,6 +35,15 @@ fn what_is_wrong_has_its_code_and_says_what_to_do() {
     says(&["elections", "--server", nobody], 69, "error[unreachable]");
     says(&["release", "x", "--steal", "--server", nobody], 69, "error[unreachable]");
     says(&["lock", "x", "true"], 2, "hint: put -- before the command: raceproof lock x -- true");
+    let shape = "hint: put -- before the command: raceproof lock [OPTIONS] NAME -- CMD [ARGS]...";
+    says(&["lock", "x", "--try", "ls", "-l"], 2, shape);
+    says(&["lock", "--wait", "1s", "x"], 2, shape);
+    let typed = run(&mut program(home.path(), &["lock", "x", "ls", "-l"])).with(2).stderr;
+    assert!(typed.contains("raceproof lock x -- ls -l") && !typed.contains("tip:"), "one advice is enough: {typed}");
+    says(&["locks", "--server", "http://127.0.0.1:99999"], 78, "the port is not a number from 0 to 65535");
+    says(&["lock", "x", "--server", "127.0.0.1:99999", "--", "true"], 78, "the port is not a number from 0 to 65535");
+    let refused = run(&mut program(home.path(), &["locks", "--server", nobody])).with(69).stderr;
+    assert!(refused.contains("http://127.0.0.1:1: Connection refused"), "{refused}");
     says(&["lock", "x", "--ttl", "10", "--", "true"], 2, "a unit is missing: 10s");
     says(&["lock", "x", "--ttl", "10ms", "--", "true"], 2, "a lease takes 100ms to 1day");
     says(&["lock", "x", "--try", "--wait", "1s", "--", "true"], 2, "cannot be used with");
