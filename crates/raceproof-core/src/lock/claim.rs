@@ -57,6 +57,16 @@ impl Claim {
         Acquire { mode, permits, take, ..Acquire::several(names) }
     }
 
+    /// Whether it can be met at all: of permits, one to all.
+    #[must_use]
+    #[inline]
+    pub const fn is_possible(self) -> bool {
+        match self {
+            Self::Permits { of, take } => 1 <= take && take <= of,
+            Self::Exclusive | Self::Shared => true,
+        }
+    }
+
     /// Whether one of the two may have to leave before the other can come. Two claims of a semaphore may, when others
     /// fill it.
     #[must_use]

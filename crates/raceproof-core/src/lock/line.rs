@@ -49,7 +49,7 @@ impl<W> Line<W> {
     #[must_use]
     #[inline]
     pub fn turn(&self, claim: Claim) -> Turn {
-        if !Load::default().takes(claim) || self.held.mismatches(claim) {
+        if !claim.is_possible() || self.held.mismatches(claim) {
             Turn::Never
         } else if self.waiting == 0 && self.held.admits(claim) {
             Turn::Now

@@ -6,7 +6,7 @@ use raceproof_core::id::Token;
 use raceproof_core::lock::{Claim, Line};
 
 use super::queue::Waiting;
-use super::{Holder, Name, State, Table};
+use super::{Crowds, Holder, Name, State};
 
 /// Room for more than this is not kept for the next time.
 const ROOMY: usize = 64;
@@ -70,10 +70,12 @@ impl Crowd {
     }
 }
 
-impl Table {
+impl Crowds {
     /// Keeps what is empty for the next time.
     pub(super) fn keep(&mut self, crowd: Option<Box<Crowd>>) {
-        if let Some(crowd) = crowd.filter(|crowd| !crowd.is_roomy()) {
+        if let Some(crowd) = crowd
+            && !crowd.is_roomy()
+        {
             self.spare = Some(crowd);
         }
     }

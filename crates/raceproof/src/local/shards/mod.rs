@@ -56,10 +56,16 @@ struct Shard(Mutex<Table>);
 struct Table {
     names: HashTable<Name>,
     closed: bool,
-    /// How many grants were handed over and are not claimed.
-    unclaimed: usize,
     /// The last place in a queue that was given here.
     places: u64,
+    crowds: Crowds,
+}
+
+/// What the crowds of a table have in common.
+#[derive(Debug, Default)]
+struct Crowds {
+    /// How many grants were handed over and are not claimed.
+    unclaimed: usize,
     /// An empty one that is not needed at the moment: names that are wanted often go back and forth.
     spare: Option<Box<Crowd>>,
 }
@@ -166,16 +172,18 @@ impl Shards {
     /// Ends a grant that was made here.
     #[inline]
     pub(super) fn release(&self, hash: u64, token: Token) -> Released {
-        let mut table = self.table(hash);
-        match table.names.find_entry(hash, |name| name.is_held_under(token)) {
+        let mut guard = self.table(hash);
+        let table = &mut *guard;
+        let released = match table.names.find_entry(hash, |name| name.is_held_under(token)) {
             Ok(found) if matches!(found.get().state, State::Held(_)) => {
                 found.remove();
-                table.shrink();
                 Released::Free
             }
-            Ok(_) => self.leave(&mut table, hash, token).map_or(Released::Elsewhere, Released::Next),
+            Ok(found) => self.leave(found, token, &mut table.crowds),
             Err(_) => Released::Elsewhere,
-        }
+        };
+        table.shrink();
+        released
     }
 
     /// The name of a grant that was made here; none if the machine has taken it over.
@@ -189,7 +197,7 @@ impl Shards {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
         match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
-            Slot::Occupied(mut found) => self.take(found.get_mut(), &mut table.unclaimed),
+            Slot::Occupied(mut found) => self.take(found.get_mut(), &mut table.crowds),
             Slot::Vacant(free) => {
                 free.insert(Name { key: key.clone(), state: State::Managed });
                 None
@@ -205,7 +213,7 @@ impl Shards {
             let table = &mut *guard;
             table.closed |= close;
             for name in table.names.iter_mut() {
-                if let Some(taken) = self.take(name, &mut table.unclaimed) {
+                if let Some(taken) = self.take(name, &mut table.crowds) {
                     take(name.key.to_shared(), taken);
                 }
             }

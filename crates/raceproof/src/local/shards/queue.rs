@@ -12,14 +12,14 @@
 use std::sync::PoisonError;
 use std::task::Waker;
 
-use hashbrown::hash_table::Entry as Slot;
+use hashbrown::hash_table::{Entry as Slot, OccupiedEntry};
 use raceproof_core::id::Token;
 use raceproof_core::local::{Site, Stats, WAITERS_MAX};
 use raceproof_core::lock::{Claim, Turn};
 use raceproof_core::time::Time;
 
 use super::crowd::{Crowd, Holding, Unclaimed, Wait};
-use super::{Holder, Key, Name, Shards, State, Table};
+use super::{Crowds, Holder, Key, Name, Released, Shards, State};
 use crate::local::claims::AGE;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::Ordering;
@@ -105,6 +105,16 @@ impl Next {
     }
 }
 
+impl Released {
+    /// Whom to wake.
+    fn next(self) -> Next {
+        match self {
+            Self::Next(next) => next,
+            Self::Free | Self::Elsewhere => Next::default(),
+        }
+    }
+}
+
 impl Shards {
     /// Grants the name beside others, if nobody waits for it and they go together. None if somebody is in the way, or
     /// the machine has to be asked.
@@ -124,7 +134,7 @@ impl Shards {
                 _ => None,
             },
             Slot::Vacant(free) => {
-                let mut crowd = table.spare.take().unwrap_or_default();
+                let mut crowd = table.crowds.spare.take().unwrap_or_default();
                 if crowd.line.turn(claim) != Turn::Now {
                     return None;
                 }
@@ -158,7 +168,7 @@ impl Shards {
                 return Entered::Held(token);
             }
             Slot::Vacant(free) => {
-                let mut crowd = table.spare.take().unwrap_or_default();
+                let mut crowd = table.crowds.spare.take().unwrap_or_default();
                 if crowd.line.turn(claim) != Turn::Now {
                     return Entered::Elsewhere;
                 }
@@ -169,7 +179,7 @@ impl Shards {
             Slot::Occupied(found) => found.into_mut(),
         };
         let age = self.age.load(Ordering::Relaxed);
-        let Some(crowd) = name.crowd(&mut table.spare, age) else { return Entered::Elsewhere };
+        let Some(crowd) = name.crowd(&mut table.crowds.spare, age) else { return Entered::Elsewhere };
         match crowd.line.turn(claim) {
             Turn::Now => return Entered::Held(self.join(crowd, who.owner, claim, who.site)),
             Turn::Later => {}
@@ -214,8 +224,8 @@ impl Shards {
         let State::Crowd(crowd) = &mut name.state else { return (Polled::Elsewhere, None) };
         if let Some(token) = crowd.claim(place) {
             let calm = name.calm();
-            table.unclaimed -= 1;
-            table.keep(calm);
+            table.crowds.unclaimed -= 1;
+            table.crowds.keep(calm);
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return (Polled::Held(token), None);
         }
@@ -230,56 +240,49 @@ impl Shards {
     pub(in crate::local) fn give_up(&self, key: &Key, place: u64) -> Result<GivenUp, ()> {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
-        let Some(name) = table.names.find_mut(key.hash, |name| name.key.is(key)) else { return Err(()) };
-        let State::Crowd(crowd) = &mut name.state else { return Err(()) };
+        let Ok(mut found) = table.names.find_entry(key.hash, |name| name.key.is(key)) else { return Err(()) };
+        let State::Crowd(crowd) = &mut found.get_mut().state else { return Err(()) };
         if let Some(token) = crowd.claim(place) {
-            table.unclaimed -= 1;
+            table.crowds.unclaimed -= 1;
             self.waiting.fetch_sub(1, Ordering::SeqCst);
-            return Ok(GivenUp { next: self.leave(table, key.hash, token).unwrap_or_default(), spent: None });
+            let released = self.leave(found, token, &mut table.crowds);
+            table.shrink();
+            return Ok(GivenUp { next: released.next(), spent: None });
         }
         let Some(wait) = crowd.line.leave(place) else { return Err(()) };
         self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.flows.end(&wait.who.owner);
-        let next = self.serve(key, crowd, true, &mut table.unclaimed);
-        let calm = name.calm();
-        table.keep(calm);
+        let next = self.serve(key, crowd, &mut table.crowds);
+        table.crowds.keep(found.get_mut().calm());
         Ok(GivenUp { next, spent: Some(wait.who.waker) })
     }
 
-    /// Ends a grant of a name that has a crowd, and serves those who can hold it then. None if it is not here.
-    #[cold]
+    /// Ends a grant of a name that has a crowd, and serves those who can hold it then.
     #[inline(never)]
-    pub(super) fn leave(&self, table: &mut Table, hash: u64, token: Token) -> Option<Next> {
-        let mut found = table.names.find_entry(hash, |name| name.is_held_under(token)).ok()?;
-        let Name { key, state: State::Crowd(crowd) } = found.get_mut() else { return None };
-        let held = crowd.remove(token)?;
-        let was_waited_for = crowd.line.waiting() > 0;
-        if was_waited_for {
+    pub(super) fn leave(&self, mut found: OccupiedEntry<'_, Name>, token: Token, crowds: &mut Crowds) -> Released {
+        let Name { key, state: State::Crowd(crowd) } = found.get_mut() else { return Released::Elsewhere };
+        let Some(held) = crowd.remove(token) else { return Released::Elsewhere };
+        if crowd.line.waiting() > 0 {
             self.flows.unblock(&held.holder.owner, key);
+            return Released::Next(self.serve(key, crowd, crowds));
         }
-        let next = self.serve(key, crowd, was_waited_for, &mut table.unclaimed);
-        if crowd.holders.is_empty() {
-            let (name, _) = found.remove();
-            if let State::Crowd(crowd) = name.state {
-                table.keep(Some(crowd));
-            }
-            table.shrink();
+        if crowd.holders.is_empty()
+            && let State::Crowd(crowd) = found.remove().0.state
+        {
+            crowds.keep(Some(crowd));
         }
-        Some(next)
+        Released::Free
     }
 
-    /// Hands the name to those whose turn it is, after somebody is gone.
-    fn serve(&self, key: &Key, crowd: &mut Crowd, was_waited_for: bool, unclaimed: &mut usize) -> Next {
+    /// Hands a name that is waited for to those whose turn it is, after somebody is gone.
+    fn serve(&self, key: &Key, crowd: &mut Crowd, crowds: &mut Crowds) -> Next {
         let (mut next, before) = (Next::default(), crowd.holders.len());
-        if !was_waited_for {
-            return next;
-        }
         let since = self.age.load(Ordering::Relaxed);
         while let Some((place, claim, Wait { who, .. })) = crowd.line.next() {
             let token = self.mint();
             crowd.holders.push(Holding { holder: Holder { token, owner: who.owner, site: who.site }, claim, since });
             crowd.unclaimed.push(Unclaimed { place, token, since });
-            *unclaimed += 1;
+            crowds.unclaimed += 1;
             next.push(who.waker);
         }
         let is_waited_for = crowd.line.waiting() > 0;
@@ -296,24 +299,28 @@ impl Shards {
         let now = self.age.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         let mut wake = Vec::new();
         for shard in &self.shards {
-            let mut table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if table.unclaimed == 0 {
+            let mut guard = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let table = &mut *guard;
+            if table.crowds.unclaimed == 0 {
                 continue;
             }
             let late = |since: u32| now.wrapping_sub(since) > patience;
             let late: Vec<_> = table.names.iter_mut().flat_map(|name| name.take_late(late)).collect();
             for (hash, token) in late {
-                table.unclaimed -= 1;
+                table.crowds.unclaimed -= 1;
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 self.unclaimed.fetch_add(1, Ordering::Relaxed);
-                wake.extend(self.leave(&mut table, hash, token));
+                if let Ok(found) = table.names.find_entry(hash, |name| name.is_held_under(token)) {
+                    wake.push(self.leave(found, token, &mut table.crowds).next());
+                }
             }
+            table.shrink();
         }
         wake
     }
 
     /// Makes a name managed and takes out what was decided and promised about it.
-    pub(super) fn take(&self, name: &mut Name, unclaimed: &mut usize) -> Option<Taken> {
+    pub(super) fn take(&self, name: &mut Name, crowds: &mut Crowds) -> Option<Taken> {
         match std::mem::replace(&mut name.state, State::Managed) {
             State::Managed => None,
             State::Held(holder) => {
@@ -322,7 +329,7 @@ impl Shards {
             }
             State::Crowd(crowd) => {
                 let Crowd { line, holders, unclaimed: handed } = *crowd;
-                *unclaimed -= handed.len();
+                crowds.unclaimed -= handed.len();
                 self.waiting.fetch_sub(line.waiting() + handed.len(), Ordering::SeqCst);
                 if line.waiting() > 0 {
                     holders.iter().for_each(|held| self.flows.unblock(&held.holder.owner, &name.key));
