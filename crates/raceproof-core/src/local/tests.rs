@@ -279,3 +279,79 @@ fn l6_blocked_names_who_waits_before_and_keeps_its_limits() {
     assert_eq!(local.blocked(START, 5), []);
     assert_eq!(local.stats(START), Stats::default());
 }
+
+/// Everything that the machine and the hub in it hold, without the numbers and what else only counts, and without the
+/// last few grants, which the session remembers to say how they ended.
+fn shape(local: &Local) -> String {
+    let mut shape = format!("{local:?}").replace("graced: true", "graced: false");
+    for (from, to) in [("past: [", "] })"), ("refusals_total: {", "}")] {
+        let from = shape.find(from).unwrap();
+        let to = from + shape[from..].find(to).unwrap();
+        shape.replace_range(from..to, "");
+    }
+    shape.retain(|c| !c.is_ascii_digit());
+    shape
+}
+
+#[test]
+fn l7_nothing_is_left_of_what_was_asked_whatever_came_of_it() {
+    let mut local = local();
+    // What is made once: tables of numbers that are never empty again.
+    let op = local.acquire(START, exclusive("first", 0, "1"), from(START)).unwrap();
+    let first = token(local.claim(START, op));
+    local.release(START, "first".into(), first).unwrap();
+    outputs(&mut local);
+    let before = shape(&local);
+    let mut now = START;
+    let unchanged = |local: &mut Local, what: &str| {
+        outputs(local);
+        assert_eq!(shape(local), before, "after {what}");
+    };
+    let acquire = |local: &mut Local, now: Time, name: &str, owner: &str| {
+        local.acquire(now, exclusive(name, WAIT_MS_FOREVER, owner), from(now)).unwrap()
+    };
+
+    let held = acquire(&mut local, now, "a", "1");
+    let held = token(local.claim(now, held));
+    let [given_up, passed_on, served] = ["2", "3", "4"].map(|owner| acquire(&mut local, now, "a", owner));
+    let refused = local.acquire(now, exclusive("a", 0, "5"), from(now)).unwrap();
+    assert!(matches!(local.claim(now, refused), Some(Err(_))));
+    let timed_out = local.acquire(now, exclusive("a", 10, "6"), from(now)).unwrap();
+    local.cancel(now, given_up);
+    now += Duration::from_millis(10);
+    assert!(matches!(local.claim(now, timed_out), Some(Err(_))));
+    local.release(now, "a".into(), held).unwrap();
+    now += CLAIM_TIMEOUT;
+    local.tick(now);
+    assert_eq!(local.claim(now, passed_on), Some(Err(OpError::Unclaimed)));
+    let held = token(local.claim(now, served));
+    local.release(now, "a".into(), held).unwrap();
+    unchanged(&mut local, "waits that ended in every way");
+
+    local.adopt(from(now), "b".into(), Token::new(90), "1".into(), Claim::Exclusive);
+    local.tokens_after(Token::new(90));
+    let waits = acquire(&mut local, now, "b", "2");
+    local.release(now, "b".into(), Token::new(90)).unwrap();
+    local.cancel(now, waits);
+    let unclaimed = local.adopt_unclaimed(now, from(now), "c".into(), Token::new(100), "1".into(), Claim::Exclusive);
+    local.tokens_after(Token::new(100));
+    local.cancel(now, unclaimed);
+    unchanged(&mut local, "grants that were taken over");
+
+    let stolen = acquire(&mut local, now, "d", "1");
+    let stolen = token(local.claim(now, stolen));
+    local.ask(now, Request::Steal { name: "d".into() }).unwrap();
+    assert_eq!(local.release(now, "d".into(), stolen).unwrap_err().code, Code::NotHolder);
+    local.ask(now, Request::Lock { name: "e".into() }).unwrap();
+    unchanged(&mut local, "a theft and a look");
+
+    let observer = local.observe(now, "f".into()).unwrap();
+    let stands = local
+        .campaign(now, Campaign { election: "f".into(), request: None, value: "here".into(), wait_ms: 0 })
+        .unwrap();
+    let Some(Ok(Outcome::Elected { leader })) = local.claim(now, stands) else { panic!("nobody else stands") };
+    local.resign(now, "f".into(), leader.term, None).unwrap();
+    assert!(local.observed(observer).is_some());
+    local.unobserve(now, observer);
+    unchanged(&mut local, "an election");
+}

@@ -7,6 +7,7 @@ mod model;
 mod oracle;
 mod queue;
 mod threads;
+mod wakes;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -91,6 +91,51 @@ async fn an_attempt_that_takes_too_long_is_a_failure_and_the_whole_call_has_its_
     assert_eq!(breaker.stats().abandoned, 1, "nobody knows what the last one would have been");
 }
 
+/// One limit for all attempts and the waits between them, and none for each.
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_the_whole_call_spans_its_attempts_and_the_waits_between_them() {
+    let calls = Cell::new(0);
+    let slow = async || {
+        calls.set(calls.get() + 1);
+        sleep(ms(40)).await;
+        Err::<(), _>(down())
+    };
+    let retry = Retry::builder().attempts_max(1_000).delay(Duration::ZERO).budget(Budget::new(1_000, 0)).build();
+    let policy = Policy::builder().timeout(ms(100)).retry(retry).build();
+    // Without a wait between them: during the third attempt.
+    let began = Instant::now();
+    let error = policy.run(slow).await.unwrap_err();
+    assert!(matches!(error, PolicyError::TimedOut(_)), "{error}");
+    assert_eq!((began.elapsed(), calls.take()), (ms(100), 3));
+
+    // Between two.
+    let fault = |_: &Error| Fault::After(ms(100));
+    let began = Instant::now();
+    let error = policy.run_if(fault, slow).await.unwrap_err();
+    assert!(matches!(error, PolicyError::TimedOut(_)), "{error}");
+    assert_eq!((began.elapsed(), calls.take()), (ms(100), 1));
+    assert_eq!((policy.stats().timed_out, policy.stats().failed), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn p1_a_refusal_for_lack_of_room_says_nothing_about_the_service() {
+    let breaker = breaker(1);
+    let policy = Policy::builder().breaker(breaker.clone()).concurrency(1, ms(10)).build();
+    let held = policy.inner.concurrency.as_ref().unwrap().slots.acquire().await.unwrap();
+    let refused = policy.run(async || Ok::<_, Error>(())).await.unwrap_err();
+    assert!(matches!(refused, PolicyError::Busy { limit: 1 }));
+    assert_eq!((breaker.state(), breaker.stats().abandoned), (State::Closed, 1));
+
+    // A probe that is refused frees its place.
+    breaker.try_acquire().unwrap().failure();
+    advance(Duration::from_secs(60)).await;
+    policy.run(async || Ok::<_, Error>(())).await.unwrap_err();
+    assert_eq!(breaker.state(), State::HalfOpen);
+    drop(held);
+    policy.run(async || Ok::<_, Error>(())).await.unwrap();
+    assert_eq!(breaker.state(), State::Closed);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_permanent_error_is_an_answer() {
     let breaker = breaker(1);
