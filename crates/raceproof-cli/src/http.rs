@@ -128,6 +128,11 @@ pub(crate) fn has_good_port(base: &str) -> bool {
     port(rest).is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
+/// Whether a token can stand in a header.
+pub(crate) fn is_token(token: &str) -> bool {
+    !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 fn answered(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, CallError> {
     let mut response = result.map_err(|error| CallError::Unreachable(Box::new(error)))?;
     let status = response.status();
@@ -173,6 +178,10 @@ mod tests {
         }
         for bad in ["http://h:65536", "http://h:", "http://h:x", "http://[::1]:99999", "http://h:-1/"] {
             assert!(!has_good_port(bad), "{bad}");
+        }
+        assert!(is_token("0123456789abcdef"));
+        for bad in ["", "a b", "a\n", "ä"] {
+            assert!(!is_token(bad), "{bad:?}");
         }
     }
 }

@@ -133,6 +133,10 @@ fn server(settings: &Settings) -> Result<(String, Option<String>), Failure> {
             format!("{server}: put a proxy that speaks TLS on this machine, and name it by http://"),
         ));
     }
+    if !server.starts_with("http://") {
+        let text = format!("{server:?} is not a server's address: the scheme is not http or ws");
+        return Err(Failure::new("config", code::CONFIG, text));
+    }
     if !crate::http::has_good_port(&server) {
         let text = format!("{server:?} is not a server's address: the port is not a number from 0 to 65535");
         return Err(Failure::new("config", code::CONFIG, text));
@@ -151,6 +155,10 @@ fn server(settings: &Settings) -> Result<(String, Option<String>), Failure> {
             )
         }
     };
+    if token.as_deref().is_some_and(|token| !crate::http::is_token(token)) {
+        let detail = "the token that the server asks for is not one: it has visible ASCII characters and no spaces";
+        return Err(Failure::new("config", code::CONFIG, detail));
+    }
     Ok((server, token))
 }
 

@@ -86,8 +86,11 @@ async fn run(config: ServerConfig, data: &Path, format: LogFormat) -> Result<u8,
         tracing::info!("stopping; again to stop at once");
         // The server takes a crash as well as a stop: its clients see the same either way.
         tokio::spawn(async move {
-            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-            std::process::exit(i32::from(code::SIGNAL_BASE) + 15);
+            let by = tokio::select! {
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = terminate.recv() => SignalKind::terminate(),
+            };
+            std::process::exit(i32::from(code::SIGNAL_BASE) + by.as_raw_value());
         });
     };
     server.run(shutdown).await.map_err(|error| ended(&error))?;

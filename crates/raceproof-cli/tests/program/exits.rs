@@ -51,6 +51,16 @@ fn what_is_wrong_has_its_code_and_says_what_to_do() {
     says(&["lock", "", "--", "true"], 2, "a name cannot be empty");
     says(&["release", "x"], 2, "--steal");
     says(&["lock", "x", "--server", "https://h", "--", "true"], 78, "put a proxy that speaks TLS on this machine");
+    for command in [&["locks"][..], &["sessions"], &["release", "x", "--steal"], &["lock", "x", "--", "true"]] {
+        let flagged = [&[command[0], "--server", "ftp://h"], &command[1..]].concat();
+        says(&flagged, 78, "error[config]: \"ftp://h\" is not a server's address: the scheme is not http or ws");
+        let run = run(program(home.path(), command).env("RACEPROOF_AUTH_TOKEN", "two\nlines-of-a-token")).with(78);
+        assert!(run.stderr.contains("visible ASCII characters") && !run.stderr.contains("lines-of"), "{}", run.stderr);
+    }
+    says(&["lock", "x", "y", "x", "--", "true"], 2, "\"x\" is named twice");
+    let many: Vec<String> = (0..65).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = ["lock"].into_iter().chain(many.iter().map(String::as_str)).chain(["--", "true"]).collect();
+    says(&many, 2, "65 names are named");
     std::fs::write(home.path().join("raceproof.toml"), "sever = 'h'\n").expect("a file");
     says(&["locks"], 78, "did you mean \"server\"?");
 }

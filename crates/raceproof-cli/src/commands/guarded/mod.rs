@@ -24,6 +24,8 @@ use crate::say;
 use crate::supervise::signals::{self, Signals};
 use crate::supervise::wrapper::{Interrupted, Wrapper};
 
+/// As many as a server takes in one request.
+const NAMES_MAX: usize = 64;
 /// How long the end of the session may take before it is left to the watchdog.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -37,6 +39,15 @@ pub(super) fn lock(args: Lock, settings: Settings) -> Result<u8, Failure> {
     let Lock { names, shared, permits, conflict_exit_code: refused, .. } = args;
     if permits.is_some() && names.len() > 1 {
         return Err(Failure::new("usage", code::USAGE, "--permits takes one name"));
+    }
+    if let Some(twice) =
+        names.iter().enumerate().find_map(|(at, name)| names.iter().take(at).find(|other| *other == name))
+    {
+        return Err(Failure::new("usage", code::USAGE, format!("{twice:?} is named twice")));
+    }
+    if names.len() > NAMES_MAX {
+        let detail = format!("{} names are named, and a lock is of {NAMES_MAX} at most", names.len());
+        return Err(Failure::new("usage", code::USAGE, detail));
     }
     guard(Job::Lock { names, shared, permits, patience, class, refused }, args.guarded, settings)
 }
