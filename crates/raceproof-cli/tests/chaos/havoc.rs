@@ -9,17 +9,46 @@ use crate::common::processes::{state, wait_for};
 use crate::common::server::Server;
 use crate::resource::Resource;
 
+/// What can be done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Strike {
+    ServerKilled,
+    ServerFrozen,
+    WrapperKilled,
+    WrapperFrozen,
+    WatchdogKilled,
+    EverythingFrozen,
+}
+
+impl Strike {
+    /// Each with how often it comes; those at watchdogs come last.
+    const ALL: [(Self, u32); 6] = [
+        (Self::ServerKilled, 8),
+        (Self::ServerFrozen, 4),
+        (Self::WrapperKilled, 26),
+        (Self::WrapperFrozen, 27),
+        (Self::WatchdogKilled, 10),
+        (Self::EverythingFrozen, 25),
+    ];
+
+    const fn spares_watchdogs(self) -> bool {
+        !matches!(self, Self::WatchdogKilled | Self::EverythingFrozen)
+    }
+}
+
 /// Kills and freezes.
 #[derive(Debug)]
 pub(crate) struct Havoc {
     rng: fastrand::Rng,
     ttl: Duration,
-    /// Whether watchdogs are killed and frozen, too.
-    watchdogs: bool,
+    /// What there is to choose from.
+    strikes: Vec<(Strike, u32)>,
+    /// What is still to come once, before chance alone decides.
+    due: Vec<Strike>,
     /// Who is frozen until when.
     frozen: Vec<(Instant, u32)>,
     server_thaws: Option<Instant>,
-    pub(crate) done: Vec<&'static str>,
+    pub(crate) done: Vec<Strike>,
 }
 
 /// A process that is gone is not our concern.
@@ -29,9 +58,14 @@ fn tell(pid: u32, signal: Signal) {
 }
 
 impl Havoc {
+    /// With or without strikes at watchdogs.
     pub(crate) fn new(seed: u64, ttl: Duration, watchdogs: bool) -> Self {
-        let rng = fastrand::Rng::with_seed(seed);
-        Self { rng, ttl, watchdogs, frozen: Vec::new(), server_thaws: None, done: Vec::new() }
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let strikes: Vec<_> =
+            Strike::ALL.into_iter().filter(|(strike, _)| watchdogs || strike.spares_watchdogs()).collect();
+        let mut due: Vec<_> = strikes.iter().map(|(strike, _)| *strike).collect();
+        rng.shuffle(&mut due);
+        Self { rng, ttl, strikes, due, frozen: Vec::new(), server_thaws: None, done: Vec::new() }
     }
 
     /// Rages for a while, and leaves everybody running.
@@ -63,25 +97,26 @@ impl Havoc {
     }
 
     fn strike(&mut self, server: &mut Server, clients: &Clients) {
-        // Those that are for watchdogs come last.
-        match self.rng.u32(0..if self.watchdogs { 100 } else { 65 }) {
-            0..8 if self.server_thaws.is_none() => self.kill_server(server),
-            8..12 if self.server_thaws.is_none() => {
-                self.done.push("server frozen");
+        let strike = self.due.last().copied().unwrap_or_else(|| self.any());
+        let struck = match strike {
+            Strike::ServerKilled | Strike::ServerFrozen if self.server_thaws.is_some() => false,
+            Strike::ServerKilled => self.kill_server(server),
+            Strike::ServerFrozen => {
                 tell(server.pid(), Signal::STOP);
                 self.server_thaws = Some(Instant::now() + self.past_the_lease());
+                true
             }
-            12..38 => self.at_a_client(clients, "wrapper killed", |_, tree| tell(tree.wrapper, Signal::KILL)),
-            38..65 => self.at_a_client(clients, "wrapper frozen", |havoc, tree| {
+            Strike::WrapperKilled => self.at_a_client(clients, |_, tree| tell(tree.wrapper, Signal::KILL)),
+            Strike::WrapperFrozen => self.at_a_client(clients, |havoc, tree| {
                 let until = Instant::now() + havoc.past_the_lease();
                 havoc.freeze(until, tree.wrapper);
             }),
-            65..75 => self.at_a_client(clients, "watchdog killed", |_, tree| {
+            Strike::WatchdogKilled => self.at_a_client(clients, |_, tree| {
                 if let Some(watchdog) = tree.watchdog {
                     tell(watchdog, Signal::KILL);
                 }
             }),
-            75..100 => self.at_a_client(clients, "everything frozen", |havoc, tree| {
+            Strike::EverythingFrozen => self.at_a_client(clients, |havoc, tree| {
                 let until = Instant::now() + havoc.past_the_lease();
                 havoc.freeze(until + Duration::from_millis(100), tree.wrapper);
                 // The command wakes first: what it writes is too late.
@@ -92,15 +127,34 @@ impl Havoc {
                     havoc.freeze(until, pid);
                 }
             }),
-            _ => {}
+        };
+        if struck {
+            self.done.push(strike);
+            self.due.retain(|due| *due != strike);
         }
     }
 
-    fn kill_server(&mut self, server: &mut Server) {
-        self.done.push("server killed");
+    /// One by chance.
+    fn any(&mut self) -> Strike {
+        let mut left = self.rng.u32(..self.strikes.iter().map(|(_, weight)| weight).sum::<u32>());
+        let found = self.strikes.iter().find(|(_, weight)| {
+            let found = left < *weight;
+            left = left.saturating_sub(*weight);
+            found
+        });
+        found.expect("less than the sum").0
+    }
+
+    /// What was to happen and did not: a run without it proves less than it says.
+    pub(crate) fn missing(&self) -> &[Strike] {
+        &self.due
+    }
+
+    fn kill_server(&mut self, server: &mut Server) -> bool {
         server.kill();
         std::thread::sleep(Duration::from_millis(self.rng.u64(0..300)));
         server.restart();
+        true
     }
 
     fn past_the_lease(&mut self) -> Duration {
@@ -112,19 +166,18 @@ impl Havoc {
         self.frozen.push((until, pid));
     }
 
-    /// Picks a client, mostly one whose command runs.
-    fn at_a_client(&mut self, clients: &Clients, what: &'static str, act: impl FnOnce(&mut Self, Tree)) {
+    /// Picks a client, mostly one whose command runs; says whether there was one.
+    fn at_a_client(&mut self, clients: &Clients, act: impl FnOnce(&mut Self, Tree)) -> bool {
         clients.with_trees(|trees| {
             // Who is frozen is left alone, so that it is seen what comes of it.
             let free = |tree: &&Tree| self.frozen.iter().all(|(_, pid)| *pid != tree.wrapper);
             let free: Vec<Tree> = trees.iter().filter(free).copied().collect();
             let holders: Vec<Tree> = free.iter().copied().filter(|tree| tree.command.is_some()).collect();
             let from = if holders.is_empty() || self.rng.u32(0..4) == 0 { &free } else { &holders };
-            if let Some(tree) = self.rng.choice(from).copied() {
-                self.done.push(what);
-                act(self, tree);
-            }
-        });
+            let Some(tree) = self.rng.choice(from).copied() else { return false };
+            act(self, tree);
+            true
+        })
     }
 }
 
