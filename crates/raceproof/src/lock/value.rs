@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use raceproof_core::id::Token;
@@ -12,7 +12,7 @@ use raceproof_core::wire::LostReason;
 use super::{GuardFuture, Lock, LockGuard, Locks, Stats};
 use crate::error::{AcquireError, ReleaseError};
 use crate::guard::Guard;
-use crate::sync::Mutex;
+use crate::sync::Slot;
 
 /// A value that one task uses at a time, across `.await`s. Clones share it.
 ///
@@ -43,11 +43,9 @@ use crate::sync::Mutex;
 /// value.
 pub struct AsyncLock<T> {
     lock: Lock,
+    /// `unsafe` would be needed to lend the value from there.
     slot: Arc<Slot<T>>,
 }
-
-/// Where the value is while nobody has it: `unsafe` would be needed to lend it from there.
-type Slot<T> = Mutex<Option<Box<T>>>;
 
 impl<T: Send + 'static> AsyncLock<T> {
     /// A lock of its own. Only waits for itself are part of its search for deadlocks; [`Locks::protect`] makes one
@@ -58,7 +56,7 @@ impl<T: Send + 'static> AsyncLock<T> {
     }
 
     pub(super) fn of(lock: Lock, value: T) -> Self {
-        Self { lock, slot: Arc::new(Mutex::new(Some(Box::new(value)))) }
+        Self { lock, slot: Arc::new(Slot::new(Box::new(value))) }
     }
 
     fn map(mut self, change: impl FnOnce(Lock) -> Lock) -> Self {
@@ -119,9 +117,8 @@ impl<T: Send + 'static> AsyncLock<T> {
     }
 
     fn lend(&self, held: Guard) -> Result<AsyncGuard<T>, AcquireError> {
-        let value = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It is out if its grant was taken away by force. It is nobody else's before it is back.
-        let value = value.ok_or(AcquireError::Lost(LostReason::Stolen))?;
+        let value = self.slot.take().ok_or(AcquireError::Lost(LostReason::Stolen))?;
         Ok(AsyncGuard { loan: Loan { value: Some(value), slot: Arc::clone(&self.slot) }, held })
     }
 }
@@ -155,7 +152,7 @@ struct Loan<T> {
 impl<T> Drop for Loan<T> {
     #[inline]
     fn drop(&mut self) {
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = self.value.take();
+        self.slot.put(self.value.take());
     }
 }
 
