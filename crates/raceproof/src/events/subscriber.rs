@@ -60,6 +60,10 @@ pub struct Subscriber<E> {
     taken: VecDeque<Arc<E>>,
     /// Kept for its memory.
     out: Out<E>,
+    /// How many events were taken since it last parked.
+    run: usize,
+    /// Whether it has let other tasks run since it last took an event.
+    rested: bool,
     ended: Option<RecvError>,
 }
 
@@ -71,7 +75,8 @@ impl<E> fmt::Debug for Subscriber<E> {
 
 impl<E> Subscriber<E> {
     pub(super) fn new(shared: Arc<Shared<E>>, id: ReaderId, meta: Arc<Meta>, filter: Option<Filter<E>>) -> Self {
-        Self { shared, id, meta, filter, taken: VecDeque::new(), out: Outputs::default(), ended: None }
+        let (taken, out) = (VecDeque::new(), Outputs::default());
+        Self { shared, id, meta, filter, taken, out, run: 0, rested: false, ended: None }
     }
 
     /// The name it was given.
@@ -136,6 +141,14 @@ impl<E> Subscriber<E> {
                     return Poll::Ready(Ok(Received::Gap(gap)));
                 }
                 Ok(Fetched::Nothing) => {
+                    // Who got several at a time gets more soon: looking again, after other tasks, costs everybody less
+                    // than being woken for each.
+                    if self.run > 1 && !self.rested {
+                        self.rested = true;
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    self.run = 0;
                     let waker = cx.waker().clone();
                     if self.shared.input(|machine, out| machine.park(self.id, waker, out)) {
                         return Poll::Pending;
@@ -160,7 +173,11 @@ impl<E> Subscriber<E> {
             return Err(error);
         }
         let ended = match self.shared.read(self.id, BATCH, &mut self.taken, &mut self.out) {
-            Read::Events { .. } => return Ok(Fetched::Events),
+            Read::Events { count, .. } => {
+                self.run += count;
+                self.rested = false;
+                return Ok(Fetched::Events);
+            }
             Read::Gap(gap) => {
                 tracing::debug!(subscriber = &*self.meta.name, missed = gap.missed, "a subscriber lost events");
                 return Ok(Fetched::Gap(gap));
