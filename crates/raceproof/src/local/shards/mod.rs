@@ -7,18 +7,18 @@
 //! decided in two places (L1).
 
 mod crowd;
+mod names;
 mod queue;
 
 use std::hash::BuildHasher;
 use std::sync::{Arc, PoisonError};
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
 use raceproof_core::id::Token;
 use raceproof_core::local::Site;
 use rustc_hash::FxSeededState;
 
 use self::crowd::Crowd;
+use self::names::{Names, Slot};
 use self::queue::Next;
 pub(super) use self::queue::{Entered, Polled, Taken, TakenHolder, TakenWait, Waiting};
 use super::flows::Flows;
@@ -26,9 +26,6 @@ use super::text::Text;
 use crate::owner::{Flow, Owner};
 use crate::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, MutexGuard};
-
-/// A table this large gives memory back when it has become empty.
-const ROOMY: usize = 64;
 
 pub(super) struct Shards {
     /// Seeded, so that nobody can choose names that meet in one place.
@@ -54,7 +51,7 @@ struct Shard(Mutex<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    names: HashTable<Name>,
+    names: Names,
     closed: bool,
     /// The last place in a queue that was given here.
     places: u64,
@@ -159,7 +156,7 @@ impl Shards {
         if table.closed {
             return None;
         }
-        match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
+        match table.names.entry(key.hash, |name| name.key.is(key)) {
             Slot::Occupied(_) => None,
             Slot::Vacant(free) => {
                 let token = self.mint();
@@ -175,14 +172,14 @@ impl Shards {
         let mut guard = self.table(hash);
         let table = &mut *guard;
         let released = match table.names.find_entry(hash, |name| name.is_held_under(token)) {
-            Ok(found) if matches!(found.get().state, State::Held(_)) => {
-                found.remove();
+            Some(found) if matches!(found.get().state, State::Held(_)) => {
+                found.discard();
                 Released::Free
             }
-            Ok(found) => self.leave(found, token, &mut table.crowds),
-            Err(_) => Released::Elsewhere,
+            Some(found) => self.leave(found, token, &mut table.crowds),
+            None => Released::Elsewhere,
         };
-        table.shrink();
+        table.names.shrink();
         released
     }
 
@@ -196,7 +193,7 @@ impl Shards {
     pub(super) fn promote(&self, key: &Key) -> Option<Taken> {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
-        match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
+        match table.names.entry(key.hash, |name| name.key.is(key)) {
             Slot::Occupied(mut found) => self.take(found.get_mut(), &mut table.crowds),
             Slot::Vacant(free) => {
                 free.insert(Name { key: key.clone(), state: State::Managed });
@@ -225,9 +222,9 @@ impl Shards {
         let key = self.key(name);
         let mut table = self.table(key.hash);
         let unused = |name: &Name| name.key.is(&key) && matches!(name.state, State::Managed);
-        if let Ok(found) = table.names.find_entry(key.hash, unused) {
-            found.remove();
-            table.shrink();
+        if let Some(found) = table.names.find_entry(key.hash, unused) {
+            found.discard();
+            table.names.shrink();
         }
     }
 
@@ -247,15 +244,6 @@ impl Shards {
     #[cfg(test)]
     pub(super) fn names_count(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.lock().unwrap().names.len()).sum()
-    }
-}
-
-impl Table {
-    /// Gives memory back after many names were held at one time (L7).
-    fn shrink(&mut self) {
-        if self.names.is_empty() && self.names.capacity() > ROOMY {
-            self.names.shrink_to(0, Name::hash);
-        }
     }
 }
 

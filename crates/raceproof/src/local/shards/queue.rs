@@ -12,13 +12,13 @@
 use std::sync::PoisonError;
 use std::task::Waker;
 
-use hashbrown::hash_table::{Entry as Slot, OccupiedEntry};
 use raceproof_core::id::Token;
 use raceproof_core::local::{Site, Stats, WAITERS_MAX};
 use raceproof_core::lock::{Claim, Turn};
 use raceproof_core::time::Time;
 
 use super::crowd::{Crowd, Holding, Unclaimed, Wait};
+use super::names::{Found, Slot};
 use super::{Crowds, Holder, Key, Name, Released, Shards, State};
 use crate::local::claims::AGE;
 use crate::owner::{Flow, Owner};
@@ -126,7 +126,7 @@ impl Shards {
         if table.closed {
             return None;
         }
-        match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
+        match table.names.entry(key.hash, |name| name.key.is(key)) {
             Slot::Occupied(found) => match &mut found.into_mut().state {
                 State::Crowd(crowd) if crowd.line.turn(claim) == Turn::Now => {
                     Some(self.join(crowd, owner, claim, site))
@@ -160,7 +160,7 @@ impl Shards {
         if table.closed {
             return Entered::Elsewhere;
         }
-        let name = match table.names.entry(key.hash, |name| name.key.is(key), Name::hash) {
+        let name = match table.names.entry(key.hash, |name| name.key.is(key)) {
             Slot::Vacant(free) if claim == Claim::Exclusive => {
                 let token = self.mint();
                 let holder = Holder { token, owner: who.owner, site: who.site };
@@ -240,13 +240,13 @@ impl Shards {
     pub(in crate::local) fn give_up(&self, key: &Key, place: u64) -> Result<GivenUp, ()> {
         let mut guard = self.table(key.hash);
         let table = &mut *guard;
-        let Ok(mut found) = table.names.find_entry(key.hash, |name| name.key.is(key)) else { return Err(()) };
+        let Some(mut found) = table.names.find_entry(key.hash, |name| name.key.is(key)) else { return Err(()) };
         let State::Crowd(crowd) = &mut found.get_mut().state else { return Err(()) };
         if let Some(token) = crowd.claim(place) {
             table.crowds.unclaimed -= 1;
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             let released = self.leave(found, token, &mut table.crowds);
-            table.shrink();
+            table.names.shrink();
             return Ok(GivenUp { next: released.next(), spent: None });
         }
         let Some(wait) = crowd.line.leave(place) else { return Err(()) };
@@ -259,7 +259,7 @@ impl Shards {
 
     /// Ends a grant of a name that has a crowd, and serves those who can hold it then.
     #[inline(never)]
-    pub(super) fn leave(&self, mut found: OccupiedEntry<'_, Name>, token: Token, crowds: &mut Crowds) -> Released {
+    pub(super) fn leave(&self, mut found: Found<'_>, token: Token, crowds: &mut Crowds) -> Released {
         let Name { key, state: State::Crowd(crowd) } = found.get_mut() else { return Released::Elsewhere };
         let Some(held) = crowd.remove(token) else { return Released::Elsewhere };
         if crowd.line.waiting() > 0 {
@@ -267,7 +267,7 @@ impl Shards {
             return Released::Next(self.serve(key, crowd, crowds));
         }
         if crowd.holders.is_empty()
-            && let State::Crowd(crowd) = found.remove().0.state
+            && let State::Crowd(crowd) = found.remove().state
         {
             crowds.keep(Some(crowd));
         }
@@ -310,11 +310,11 @@ impl Shards {
                 table.crowds.unclaimed -= 1;
                 self.waiting.fetch_sub(1, Ordering::SeqCst);
                 self.unclaimed.fetch_add(1, Ordering::Relaxed);
-                if let Ok(found) = table.names.find_entry(hash, |name| name.is_held_under(token)) {
+                if let Some(found) = table.names.find_entry(hash, |name| name.is_held_under(token)) {
                     wake.push(self.leave(found, token, &mut table.crowds).next());
                 }
             }
-            table.shrink();
+            table.names.shrink();
         }
         wake
     }
@@ -356,7 +356,7 @@ impl Shards {
         let age = self.age.load(Ordering::Relaxed);
         for shard in &self.shards {
             let table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            for name in &table.names {
+            for name in table.names.iter() {
                 match &name.state {
                     State::Managed => {}
                     State::Held(_) => stats.held += 1,
@@ -375,7 +375,7 @@ impl Shards {
     pub(in crate::local) fn wakers(&self, wakers: &mut Vec<Waker>) {
         for shard in &self.shards {
             let table = shard.0.lock().unwrap_or_else(PoisonError::into_inner);
-            for name in &table.names {
+            for name in table.names.iter() {
                 if let State::Crowd(crowd) = &name.state {
                     wakers.extend(crowd.line.waits().map(|wait| wait.who.waker.clone()));
                 }
