@@ -2,7 +2,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tokio::sync::{Barrier, Semaphore};
@@ -354,4 +354,41 @@ async fn b1_b2_a_subscriber_is_a_stream_that_ends_with_the_bus_or_with_why_it_wa
     bus.close();
     assert_eq!((next(&mut steady).await, next(&mut lossy).await), (None, None));
     assert_eq!(next(&mut steady).await, None, "and again");
+}
+
+/// How often somebody was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_got_several_events_looks_again_once_before_it_is_woken_for_each() {
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut cx = Context::from_waker(&waker);
+    let bus = Bus::new();
+    let mut subscriber = bus.subscribe("reader").receiver().unwrap();
+    let woken = || wakes.0.load(Ordering::Relaxed);
+    for (events, looks) in [(1, 0), (2, 1), (1, 0), (3, 1)] {
+        for event in 0..events {
+            bus.try_publish(event).unwrap();
+        }
+        for event in 0..events {
+            let Poll::Ready(Ok(received)) = subscriber.poll_recv(&mut cx) else { panic!("no event {event}") };
+            assert_eq!(received.event().as_deref(), Some(&event));
+        }
+        let before = woken();
+        for _ in 0..=looks {
+            assert!(subscriber.poll_recv(&mut cx).is_pending());
+        }
+        assert_eq!(woken(), before + looks, "after {events} events");
+        bus.try_publish(7).unwrap();
+        assert_eq!(woken(), before + looks + 1, "it parks after {looks} looks");
+        assert!(subscriber.poll_recv(&mut cx).is_ready() && subscriber.poll_recv(&mut cx).is_pending());
+    }
 }

@@ -161,3 +161,69 @@ impl Free<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Key, State};
+    use super::*;
+    use crate::local::text::Text;
+
+    /// Two names of each hash.
+    fn key(number: u64) -> Key {
+        Key { hash: number / 2, text: Text::new(&number.to_string().into()) }
+    }
+
+    fn name(number: u64) -> Name {
+        Name { key: key(number), state: State::Managed }
+    }
+
+    #[test]
+    fn l1_a_name_is_in_one_place_whatever_comes_and_goes_beside_it() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let (mut names, mut model) = (Names::default(), BTreeSet::new());
+        for _ in 0..20_000 {
+            let number = rng.u64(0..10);
+            let wanted = key(number);
+            match names.entry(wanted.hash, |name| name.key == wanted) {
+                Slot::Occupied(found) => {
+                    assert!(model.remove(&number), "{number} is not there");
+                    assert_eq!(found.get().key, wanted);
+                    if rng.bool() { found.discard() } else { assert_eq!(found.remove().key, wanted) }
+                }
+                Slot::Vacant(free) => {
+                    assert!(model.insert(number), "{number} is there");
+                    free.insert(name(number));
+                }
+            }
+            assert_eq!([names.len(), names.iter().count(), names.iter_mut().count()], [model.len(); 3]);
+            for number in 0..10 {
+                let wanted = key(number);
+                let is = |name: &Name| name.key == wanted;
+                let found = [
+                    names.find(wanted.hash, is).is_some_and(is),
+                    names.find_mut(wanted.hash, is).is_some_and(|name| is(name)),
+                    names.find_entry(wanted.hash, is).is_some_and(|found| is(found.get())),
+                ];
+                assert_eq!(found, [model.contains(&number); 3], "{number}");
+            }
+        }
+    }
+
+    #[test]
+    fn l7_a_large_table_gives_its_memory_back() {
+        let mut names = Names::default();
+        for number in 0..1_000 {
+            if let Slot::Vacant(free) = names.entry(number / 2, |name| name.key == key(number)) {
+                free.insert(name(number));
+            }
+        }
+        assert_eq!(names.len(), 1_000);
+        for number in 0..1_000 {
+            names.find_entry(number / 2, |name| name.key == key(number)).unwrap().discard();
+            names.shrink();
+        }
+        assert_eq!((names.len(), names.capacity()), (0, 0));
+    }
+}
