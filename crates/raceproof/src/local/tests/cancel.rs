@@ -51,19 +51,22 @@ async fn l4_a_future_that_is_never_polled_asks_for_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn l4_a_grant_that_nobody_claims_passes_on() {
-    let rp = Raceproof::local();
-    let guard = rp.lock("a").acquire().await.unwrap();
-    let lock = rp.lock("a").owner("asleep");
-    let mut asleep = Box::pin(lock.acquire());
-    assert!(poll_once(&mut asleep).is_pending());
-    let next = waiting(rp.lock("a").owner("next")).await;
-    let began = tokio::time::Instant::now();
-    drop(guard);
-    drop(next.await.unwrap().expect("it passed on"));
-    let took = began.elapsed();
-    assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&took), "took {took:?}");
-    assert!(matches!(asleep.await, Err(AcquireError::Unclaimed)));
-    assert_empty(&rp);
+    // In a queue, and in the machine.
+    for priority in [0, 1] {
+        let rp = Raceproof::local();
+        let guard = rp.lock("a").acquire().await.unwrap();
+        let lock = rp.lock("a").owner("asleep").priority(priority);
+        let mut asleep = Box::pin(lock.acquire());
+        assert!(poll_once(&mut asleep).is_pending());
+        let next = waiting(rp.lock("a").owner("next").priority(priority)).await;
+        let began = tokio::time::Instant::now();
+        drop(guard);
+        drop(next.await.unwrap().expect("it passed on"));
+        let took = began.elapsed();
+        assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&took), "took {took:?}");
+        assert!(matches!(asleep.await, Err(AcquireError::Unclaimed)));
+        assert_empty(&rp);
+    }
 }
 
 #[tokio::test(start_paused = true)]
