@@ -189,7 +189,7 @@ async fn a_session_can_be_ended_by_its_key_from_elsewhere() {
     let guard = one.lock("a").acquire().await.unwrap();
     soon(raceproof::end_session(&server.url(), None, one.session_key().unwrap())).await.unwrap();
     drop(two.lock("a").try_acquire().await.expect("it is free when the call returns"));
-    assert_eq!(soon(guard.lost()).await, LostReason::Ended);
+    assert_eq!(soon(guard.lost()).await, LostReason::Superseded);
     assert!(!guard.is_valid());
     let key = two.session_key().unwrap();
     let forged = raceproof::SessionKey { secret: key.secret ^ 1, ..key };
