@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use raceproof::wire::Page;
 use raceproof::{CampaignError, LostReason, Raceproof, TransferError};
 
 use crate::place::{Mode, Proxy, Running, soon};
@@ -40,6 +41,25 @@ async fn e1_e2_e3_campaign_observe_resign() {
         seen = soon(observer.next()).await.unwrap();
     }
     assert_eq!(seen.leader.map(|leader| leader.term), Some(second.term()));
+}
+
+#[tokio::test]
+async fn elections_are_listed_over_a_server_as_within_one_process() {
+    let server = Running::start().await;
+    for rp in [server.client().await, Raceproof::local()] {
+        let mut leaders = Vec::new();
+        for name in ["e/2", "e/1", "f"] {
+            leaders.push(soon(rp.election(name).campaign(name)).await.unwrap());
+        }
+        let page = Page { prefix: "e/".into(), limit: 1, ..Page::default() };
+        let first = soon(rp.elections(page.clone())).await.unwrap();
+        let next = soon(rp.elections(Page { after: first.next.clone(), ..page })).await.unwrap();
+        assert_eq!((first.next.as_deref(), next.next), (Some("e/1"), None));
+        for (page, leader) in [(first.elections, &leaders[1]), (next.elections, &leaders[0])] {
+            assert_eq!(page.len(), 1);
+            assert_eq!((page[0].leader.as_ref(), page[0].candidates_count), (Some(leader.leader()), Some(0)));
+        }
+    }
 }
 
 #[tokio::test]
