@@ -337,8 +337,11 @@ impl Local {
     }
 
     fn promote_key(&self, slow: &mut Slow, now: Time, key: &Key) {
-        if let Some(taken) = self.shards.promote(key) {
-            slow.take_over(now, key.to_shared(), taken);
+        let Some(taken) = self.shards.promote(key) else { return };
+        let was_free = taken.holders.is_empty();
+        slow.take_over(now, key.to_shared(), taken);
+        // Also if others have gone on since this call began: one of them may have held the name until just now (L2).
+        if !was_free || self.shards.tokens.load(Ordering::Relaxed) != slow.set_aside {
             self.set_tokens_aside(slow);
         }
     }

@@ -197,7 +197,7 @@ impl Shards {
             Slot::Occupied(mut found) => self.take(found.get_mut(), &mut table.crowds),
             Slot::Vacant(free) => {
                 free.insert(Name { key: key.clone(), state: State::Managed });
-                None
+                Some(Taken { holders: Vec::new(), waits: Vec::new() })
             }
         }
     }
