@@ -206,14 +206,8 @@ fn a_failure_is_told_once_and_nothing_is_written_after_it() {
     assert_eq!(medium.stats().flushed_lsn, lsn(1));
 }
 
-#[test]
-fn a_store_that_panics_is_a_failure_like_any_other() {
-    let gate = Gate::default();
-    gate.open();
-    let (store, _in_flush) = Slow::new(MemStore::new(), gate);
-    let (writer, events) = start(store, WriterOptions::default());
-    writer.append(lsn(1), b"x");
-    writer.snapshot(lsn(1), b"panic".to_vec());
+/// The writer's thread panicked: that is told, and the writer says the same when it is stopped.
+fn ends_with_its_thread(writer: Writer, events: &Receiver<WriterEvent>) {
     loop {
         match events.recv_timeout(PATIENCE).unwrap() {
             WriterEvent::Failed(WriteError::WriterGone) => break,
@@ -222,6 +216,17 @@ fn a_store_that_panics_is_a_failure_like_any_other() {
         }
     }
     assert!(matches!(writer.stop(), Err(WriteError::WriterGone)));
+}
+
+#[test]
+fn a_store_that_panics_is_a_failure_like_any_other() {
+    let gate = Gate::default();
+    gate.open();
+    let (store, _in_flush) = Slow::new(MemStore::new(), gate);
+    let (writer, events) = start(store, WriterOptions::default());
+    writer.append(lsn(1), b"x");
+    writer.snapshot(lsn(1), b"panic".to_vec());
+    ends_with_its_thread(writer, &events);
 }
 
 #[test]
@@ -359,14 +364,7 @@ fn a_panic_beside_the_log_is_a_failure_and_not_a_store_that_only_grows() {
     let (writer, events) = start(store, WriterOptions::default());
     writer.append(lsn(1), b"x");
     writer.snapshot(lsn(1), b"one".to_vec());
-    loop {
-        match events.recv_timeout(PATIENCE).unwrap() {
-            WriterEvent::Failed(WriteError::WriterGone) => break,
-            WriterEvent::Flushed(_) => {}
-            other => panic!("{other:?}"),
-        }
-    }
-    assert!(matches!(writer.stop(), Err(WriteError::WriterGone)));
+    ends_with_its_thread(writer, &events);
 }
 
 #[test]

@@ -245,35 +245,35 @@ fn l13_what_was_stolen_is_not_brought_back() {
     assert_eq!(bench.bring_back(b, newer).1, [newer]);
 }
 
-#[test]
-fn l13_a_grant_after_a_theft_waits_until_the_theft_is_on_disk() {
+/// What takes a lock from its holder, who does not know and would bring it back after a crash, is on disk before the
+/// next one has it.
+fn waits_for_the_disk(ends: impl FnOnce(&mut Bench, Client)) {
     let mut bench = Bench::new();
     let (a, b) = (bench.client("a"), bench.client("b"));
     let asked = bench.acquire(a, reclaim("x"));
     bench.granted(asked);
     let waiting = bench.acquire(b, reclaim("x"));
     bench.slow_disk = true;
-    let operator = bench.connect(ConnKind::Request);
-    bench.send(operator, None, Request::Steal { name: "x".into() });
+    ends(&mut bench, a);
     assert!(bench.waits(waiting));
     bench.flush();
     bench.granted(waiting);
 }
 
 #[test]
+fn l13_a_grant_after_a_theft_waits_until_the_theft_is_on_disk() {
+    waits_for_the_disk(|bench, _| {
+        let operator = bench.connect(ConnKind::Request);
+        bench.send(operator, None, Request::Steal { name: "x".into() });
+    });
+}
+
+#[test]
 fn l13_a_grant_after_a_session_was_ended_from_elsewhere_waits_until_that_is_on_disk() {
-    let mut bench = Bench::new();
-    let (a, b) = (bench.client("a"), bench.client("b"));
-    let asked = bench.acquire(a, reclaim("x"));
-    bench.granted(asked);
-    let waiting = bench.acquire(b, reclaim("x"));
-    bench.slow_disk = true;
-    // Its holder does not know; after a crash it would bring its grant back.
-    let elsewhere = bench.connect(ConnKind::Request);
-    bench.send(elsewhere, Some(a.key), Request::End {});
-    assert!(bench.waits(waiting));
-    bench.flush();
-    bench.granted(waiting);
+    waits_for_the_disk(|bench, holder| {
+        let elsewhere = bench.connect(ConnKind::Request);
+        bench.send(elsewhere, Some(holder.key), Request::End {});
+    });
 }
 
 #[test]
