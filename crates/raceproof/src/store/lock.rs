@@ -63,6 +63,9 @@ impl Drop for DirLock {
             // A left-over number names at worst a process that does not live, which `holder` checks.
             let _ = self.file.set_len(0);
         }
+        // Closing is not enough: a process that another thread has just forked keeps the file open until it runs its
+        // own program, and the directory would be in use that long. If it fails, closing is what is left.
+        let _ = self.file.unlock();
     }
 }
 
@@ -75,5 +78,22 @@ fn holder(file: &mut File) -> Option<u32> {
     match rustix::process::test_kill_process(raw) {
         Ok(()) | Err(rustix::io::Errno::PERM) => Some(pid),
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_given_back_though_a_forked_process_still_has_its_lock_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let exclusive = DirLock::exclusive(dir.path()).unwrap();
+        let _forked = exclusive.file.try_clone().unwrap();
+        drop(exclusive);
+        let shared = DirLock::shared(dir.path()).unwrap().unwrap();
+        let _forked = shared.file.try_clone().unwrap();
+        drop(shared);
+        DirLock::exclusive(dir.path()).unwrap();
     }
 }
